@@ -1,0 +1,1 @@
+"""pgsync: safe, live, multi-writer rows in your own Postgres."""
