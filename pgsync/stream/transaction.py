@@ -1,0 +1,80 @@
+"""A committed transaction as the stream passes it on: numbered changes with their origin.
+
+Made by `group` and `number`, kept by `ring`, read by `route`, `timeline` and whoever waits for a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pgsync.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who made a change: the commit message before it in its transaction, or the database role of a direct write.
+
+    `actor` and `on_behalf_of` are (kind, id) or None when the log does not say.
+    """
+
+    actor: tuple[str, str] | None = None
+    on_behalf_of: tuple[str, str] | None = None
+    capability_id: str | None = None
+    server_tx_id: str | None = None
+    client_tx_id: str | None = None
+
+
+UNKNOWN_ORIGIN = Origin()
+
+
+@dataclass(slots=True)
+class Change:
+    """One change of one row.
+
+    `action` is the contract's letter: I, U or D (T: the whole table was truncated; then `row_id` is "").
+    `organization` is None for a model that all organizations share. `groups` are the row's sync groups after the
+    change (before it, for D). `data` gives the JSON object of the row as bytes, encoded on first use and then kept; it is
+    None for D and T. `transaction_id` is the caller's own id of the operation.
+    """
+
+    sync_id: int
+    action: str
+    model: Model
+    row_id: str
+    organization: str | None
+    groups: tuple[str, ...]
+    origin: Origin
+    transaction_id: str | None
+    encode: Callable[[], bytes] | None
+    _data: bytes | None = None
+
+    @property
+    def data(self) -> bytes | None:
+        """The row as JSON, without columns whose unchanged value the log left out."""
+        if self._data is None and self.encode is not None:
+            self._data = self.encode()
+            self.encode = None
+        return self._data
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One committed transaction with its place in the number line.
+
+    `xid` is the 64-bit transaction id. `end_lsn` is what the slot may be told once nobody needs the transaction any more.
+    `first_sync_id..last_sync_id` are its changes; for one without counted changes `last_sync_id` is the head before it
+    and `first_sync_id` is `last_sync_id + 1`. `commits` are the guarded commits in it: server_tx_id and last sync id of each.
+    `snapshot` is the latest `pg_current_snapshot()` that a message of it carries: everything that it saw was streamed before.
+    `size_bytes` is what the ring accounts for it.
+    """
+
+    xid: int
+    end_lsn: int
+    committed_at: str
+    first_sync_id: int
+    last_sync_id: int
+    changes: list[Change]
+    commits: list[tuple[str, int]] = field(default_factory=list)
+    snapshot: str | None = None
+    size_bytes: int = 0
