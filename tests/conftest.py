@@ -1,0 +1,39 @@
+"""Fixtures of every folder: the server of the run, and a database of each test's own.
+
+`--postgres` chooses the server; a test never knows which one it got, except by `server.major`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import postgres
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres", default=postgres.DEFAULT, metavar="SERVER", help=f"run on {postgres.CHOICES} (default: embedded)"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"postgres: {postgres.describe(config.getoption('--postgres'))}"
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[postgres.Server]:
+    """The run's server, started when the first test asks for it."""
+    with postgres.run_server(request.config.getoption("--postgres")) as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: postgres.Server) -> Iterator[postgres.Database]:
+    """An empty database of this test's own; it and its slots are dropped at the end."""
+    created = server.create_database()
+    try:
+        yield created
+    finally:
+        created.drop()
