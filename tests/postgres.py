@@ -224,7 +224,7 @@ def _start(name: str, bin_dir: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _start_container() -> Iterator[Server]:
-    from testcontainers.postgres import PostgresContainer
+    from testcontainers.community.postgres import PostgresContainer
 
     settings = {"wal_level": "logical", **SETTINGS}
     container = PostgresContainer(

@@ -1,0 +1,136 @@
+"""Settings of a gateway: environment variables, with the command line on top, checked in one place.
+
+Every name and unit that an operator can set is in `GatewayConfig`; nothing else in pgsync reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, Self, cast, get_args
+
+from pgsync import names
+
+ADMIN_VARIABLE: Final = "DATABASE_URL"
+PREFIX: Final = "PGSYNC_"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+
+_MIB: Final = 1024 * 1024
+
+
+class ConfigError(ValueError):
+    """A setting is missing or wrong; the message names it, what it is and what it should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """Settings of `pgsync serve`. Each is an environment variable `PGSYNC_<NAME>` and a flag `--<name>`.
+
+    `database_url` connects as pgsync_gateway and `listener_url` as pgsync_listener (connection strings of libpq).
+    `deployment` names the replication slot: gateways that replace one another share it, those that run side by side
+    do not. `ring_seconds` and `ring_bytes` bound how far back a returning client is served without a fresh snapshot.
+    `confirm_seconds` bounds the wait for a commit's echo from the write-ahead log.
+    """
+
+    database_url: str = field(repr=False)
+    listener_url: str = field(repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    deployment: str = "main"
+    read_pool_size: int = 8
+    write_pool_size: int = 16
+    body_limit_bytes: int = 8 * _MIB
+    ring_seconds: float = 300.0
+    ring_bytes: int = 256 * _MIB
+    confirm_seconds: float = 10.0
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{_spell(name)} is {value}, must be from {low} to {high}")
+        for name in ("database_url", "listener_url"):
+            if not getattr(self, name):
+                raise ConfigError(f"{_spell(name)} is empty; {_MISSING[name]}")
+        for name, allowed in (("log_level", get_args(LogLevel)), ("log_format", get_args(LogFormat))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{_spell(name)} is {getattr(self, name)!r}, must be one of {', '.join(allowed)}")
+        try:
+            names.slot_name(self.deployment)
+        except ValueError as exc:
+            raise ConfigError(f"{_spell('deployment')}: {exc}") from exc
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Self:
+        """Settings from the environment; `given` (the command line) wins, where None means not given.
+
+        Raises ConfigError for the first setting that is missing or wrong.
+        """
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            text = environment.get(variable(setting.name))
+            if given.get(setting.name) is not None:
+                values[setting.name] = given[setting.name]
+            elif text:
+                values[setting.name] = _parse(setting.name, text)
+            elif setting.name in _MISSING:
+                raise ConfigError(f"{_spell(setting.name)} is not set; {_MISSING[setting.name]}")
+        unknown = given.keys() - {setting.name for setting in fields(cls)}
+        if unknown:
+            raise TypeError(f"no such settings: {sorted(unknown)}")
+        return cls(**values)
+
+
+_MISSING: Final[Mapping[str, str]] = {
+    "database_url": "give a connection string of the role pgsync_gateway, such as postgresql://pgsync_gateway@host/db",
+    "listener_url": "give a connection string of the role pgsync_listener, such as postgresql://pgsync_listener@host/db",
+}
+
+_RANGES: Final[tuple[tuple[str, float, float], ...]] = (
+    ("port", 0, 65535),
+    ("read_pool_size", 1, 1000),
+    ("write_pool_size", 1, 1000),
+    ("body_limit_bytes", 1024, 1024 * _MIB),
+    ("ring_seconds", 1, 86400),
+    ("ring_bytes", _MIB, 65536 * _MIB),
+    ("confirm_seconds", 0, 25),  # clients give a request 30 s
+)
+_WHOLE: Final = frozenset({"port", "read_pool_size", "write_pool_size", "body_limit_bytes", "ring_bytes"})
+_FRACTIONAL: Final = frozenset({"ring_seconds", "confirm_seconds"})
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def admin_url(given: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
+    """The connection string of a role that may create objects, for push and keys. Raises ConfigError without one."""
+    found = given or environment.get(ADMIN_VARIABLE)
+    if not found:
+        raise ConfigError(
+            f"{ADMIN_VARIABLE} is not set; give a connection string of a role that may create objects in your database,"
+            " such as postgresql://postgres@localhost/app"
+        )
+    return found
+
+
+def _spell(name: str) -> str:
+    return f"{variable(name)} (--{name.replace('_', '-')})"
+
+
+def _parse(name: str, text: str) -> Any:
+    try:
+        if name in _WHOLE:
+            return int(text)
+        if name in _FRACTIONAL:
+            return float(text)
+    except ValueError as exc:
+        kind = "whole number" if name in _WHOLE else "number"
+        raise ConfigError(f"{_spell(name)} is {text!r}, must be a {kind}") from exc
+    return cast(Any, text.strip())
