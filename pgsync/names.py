@@ -25,10 +25,29 @@ CHANNEL: Final = "pgsync"
 MAX_BYTES: Final = 63
 _PLAIN = re.compile(r"[a-z][a-z0-9_]*\Z")
 
+# `pg_get_keywords()` of PostgreSQL 18, catcode R and T: what cannot name a table or a column unquoted. Older servers
+# reserve a subset.
+RESERVED: Final = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
+    column concurrently constraint create cross current_catalog current_date current_role current_schema current_time
+    current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign freeze
+    from full grant group having ilike in initially inner intersect into is isnull join lateral leading left like limit
+    localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references
+    returning right select session_user similar some symmetric system_user table tablesample then to trailing true
+    union unique user using variadic verbose when where window with
+    """.split()
+)
+
 
 def is_plain(name: str) -> bool:
     """Whether Postgres takes this name unquoted and whole: `[a-z][a-z0-9_]*`, at most 63 bytes."""
     return len(name.encode()) <= MAX_BYTES and _PLAIN.match(name) is not None
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Postgres would need quotes around this name because it is a keyword."""
+    return name in RESERVED
 
 
 def snake_case(name: str) -> str:
@@ -49,3 +68,30 @@ def slot_name(deployment: str) -> str:
             f" at most {MAX_BYTES - len(SLOT_PREFIX)} characters"
         )
     return name
+
+
+# Words that Postgres 14-18 does not take unquoted as a column or table name (pg_get_keywords(), categories R and T).
+_RESERVED: Final = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column
+    concurrently constraint create cross current_catalog current_date current_role current_schema current_time
+    current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign freeze from
+    full grant group having ilike in initially inner intersect into is isnull join lateral leading left like limit localtime
+    localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references returning right
+    select session_user similar some symmetric system_user table tablesample then to trailing true union unique user using
+    variadic verbose when where window with
+    """.split()
+)
+
+
+def quote(name: str) -> str:
+    """An identifier as it stands in SQL text: quoted only where Postgres needs it."""
+    if is_plain(name) and name not in _RESERVED:
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as an SQL string literal that means the same under any setting of the session."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
