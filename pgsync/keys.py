@@ -1,6 +1,7 @@
 """The format of a bearer key: a prefix that names its kind, 30 random base62 characters and a checksum of six.
 
-The checksum tells a mistyped key from an unknown one without asking the database, which stores only the sha-256 of a key.
+The checksum tells a mistyped key from an unknown one without asking the database, which stores only the sha-256 of a
+key.
 """
 
 from __future__ import annotations
