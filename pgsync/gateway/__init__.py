@@ -1,0 +1,4 @@
+"""The HTTP and WebSocket door: bytes in, one function call, bytes out.
+
+Every rule is in the database; what is decided here is only the shape of requests and answers.
+"""

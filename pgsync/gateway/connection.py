@@ -1,0 +1,180 @@
+"""One database connection in libpq's pipeline mode, driven by the event loop's readiness callbacks.
+
+A request is a list of statements that travel in one network round trip; psycopg's own async connection takes several
+times the processor time per statement, and the gateway's throughput is bound by exactly that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import errors as pg_errors
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with `$n` places. `name` makes it a prepared statement of that name; without it, it is parsed each time."""
+
+    sql: bytes
+    name: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statement with its parameters in Postgres text form (None is NULL)."""
+
+    statement: Statement
+    parameters: tuple[bytes | None, ...] = ()
+
+
+_COMMAND, _PREPARATION = 0, 1
+_ROLLBACK = Statement(b"ROLLBACK")
+
+
+class Connection:
+    """Runs one request at a time; `run` may be called again when its future is done.
+
+    A caller that stops waiting does not disturb the connection: the answer is read to its end whoever wants it.
+    """
+
+    def __init__(self, owner: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        self._owner = owner  # keeps the PGconn alive and closes it
+        self._pgconn: PGconn = owner.pgconn
+        self._loop = asyncio.get_running_loop()
+        self._socket = owner.pgconn.socket
+        self._prepared: set[bytes] = set()
+        self._preparing: list[bytes] = []
+        self._expected: deque[int] = deque()
+        self._results: list[PGresult] = []
+        self._error: psycopg.Error | None = None
+        self._waiter: asyncio.Future[list[PGresult]] | None = None
+        self._writing = False
+        self.is_open = True
+        self.is_stale = False
+        self._pgconn.nonblocking = 1
+        self._pgconn.enter_pipeline_mode()
+        self._loop.add_reader(self._socket, self._on_readable)
+
+    @classmethod
+    async def connect(cls, conninfo: str, *, application_name: str, options: str) -> Connection:
+        """Opens a connection whose session settings fix the text form of every value (see `pgsync.values`)."""
+        given = psycopg.conninfo.conninfo_to_dict(conninfo).get("options")
+        merged = f"{given} {options}" if given else options
+        owner = await psycopg.AsyncConnection.connect(
+            conninfo, autocommit=True, application_name=application_name, options=merged
+        )
+        return cls(owner)
+
+    def run(self, calls: Sequence[Call]) -> asyncio.Future[list[PGresult]]:
+        """Sends the statements, which share one transaction, and gives the result of each.
+
+        Raises psycopg.Error: of the first statement that failed (the others were not run), or OperationalError when the
+        connection was lost, in which case it is unknown whether they were.
+        """
+        assert self._waiter is None, "one request at a time"
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            pgconn = self._pgconn
+            for call in calls:
+                statement = call.statement
+                name = statement.name
+                if name is None:
+                    pgconn.send_query_params(statement.sql, call.parameters)
+                else:
+                    if name not in self._prepared:
+                        pgconn.send_prepare(name, statement.sql)
+                        self._expected.append(_PREPARATION)
+                        self._preparing.append(name)
+                        self._prepared.add(name)
+                    pgconn.send_query_prepared(name, call.parameters)
+                self._expected.append(_COMMAND)
+            pgconn.pipeline_sync()
+            self._flush()
+        except psycopg.Error as error:
+            self._lose(error)
+        return waiter
+
+    def _flush(self) -> None:
+        unsent = self._pgconn.flush()
+        if unsent and not self._writing:
+            self._loop.add_writer(self._socket, self._on_writable)
+            self._writing = True
+        elif not unsent and self._writing:
+            self._loop.remove_writer(self._socket)
+            self._writing = False
+
+    def _on_writable(self) -> None:
+        try:
+            self._flush()
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _on_readable(self) -> None:
+        try:
+            self._pgconn.consume_input()
+            while self._waiter is not None and not self._pgconn.is_busy():
+                self._take(self._pgconn.get_result())
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _take(self, result: PGresult | None) -> None:
+        if result is None:  # the end of one statement's results
+            self._expected.popleft()
+            return
+        status = result.status
+        if status == ExecStatus.PIPELINE_SYNC:
+            self._finish()
+        elif status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            if self._expected[0] == _COMMAND:
+                self._results.append(result)
+        elif self._error is None and status != ExecStatus.PIPELINE_ABORTED:
+            self._error = pg_errors.error_from_result(result)
+
+    def _finish(self) -> None:
+        waiter, error, results = self._waiter, self._error, self._results
+        self._waiter, self._error, self._results = None, None, []
+        self._expected.clear()
+        assert waiter is not None
+        if error is None:
+            self._preparing.clear()
+            if not waiter.cancelled():
+                waiter.set_result(results)
+            return
+        self._prepared.difference_update(self._preparing)  # those behind the failure were never prepared
+        self._preparing.clear()
+        if self._pgconn.transaction_status == TransactionStatus.IDLE:
+            if not waiter.cancelled():
+                waiter.set_exception(error)
+            return
+        cleanup = self.run([Call(_ROLLBACK)])
+        cleanup.add_done_callback(lambda done: self._after_rollback(done, waiter, error))
+
+    @staticmethod
+    def _after_rollback(
+        done: asyncio.Future[list[PGresult]], waiter: asyncio.Future[list[PGresult]], error: psycopg.Error
+    ) -> None:
+        done.exception()  # a rollback that failed lost the connection, which is noticed where it is used next
+        if not waiter.cancelled():
+            waiter.set_exception(error)
+
+    def retire(self) -> None:
+        """Closes at once; a request under way fails."""
+        self._lose(psycopg.OperationalError("the gateway closed the connection"))
+        self._pgconn.finish()
+
+    def _lose(self, error: psycopg.Error) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._loop.remove_reader(self._socket)
+            if self._writing:
+                self._loop.remove_writer(self._socket)
+                self._writing = False
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(psycopg.OperationalError(str(error)))

@@ -1,0 +1,253 @@
+"""SELECT statements composed from a model's description: one row, a page of a list, a page of a bootstrap.
+
+Row-level security decides what they may see; here are only columns, filters by typed equality and the place where a
+page begins.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+import orjson
+from psycopg import sql
+from psycopg.pq.abc import PGresult
+
+from pgsync import wire
+from pgsync.errors import PgsyncError
+from pgsync.gateway.connection import Call, Statement
+from pgsync.models import Field, Kind, Model
+from pgsync.values import RowEncoder, row_encoder
+
+MAX_LIMIT: Final = 5000
+DEFAULT_LIMIT: Final = 1000
+"""The contract's client never follows a cursor, so a list without a limit should rarely need one."""
+
+_RESERVED: Final = frozenset({"limit", "order_by", "order", "starting_after"})
+_UNFILTERABLE: Final = frozenset({Kind.JSON, Kind.BYTES})
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}\Z")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z|[+-]?Infinity\Z|NaN\Z")
+_INTEGER_BITS: Final = {"smallint": 16, "integer": 32, "bigint": 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list: the call that fetches one row more than `limit`, and how its last row becomes a cursor."""
+
+    call: Call
+    limit: int
+    order_by: Field
+    descending: bool
+
+
+class ModelReader:
+    """The statements of one model of one schema version, and the way from their results to JSON."""
+
+    def __init__(self, model: Model, version: int) -> None:
+        self.model = model
+        self._encode: RowEncoder = row_encoder(model)
+        columns = [f.column for f in model.fields]
+        self._id_index = columns.index(model.id_column)
+        self._index = {column: index for index, column in enumerate(columns)}
+        self._select = sql.SQL("SELECT {} FROM {}").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(model.namespace, model.table)
+        )
+        self._name = f"v{version}_{model.name}"
+        self._id = sql.Identifier(model.id_column)
+        one = sql.SQL("{} WHERE {} = $1").format(self._select, self._id)
+        self._one = self._prepared("one", one)
+        self._first_page = self._prepared("first", sql.SQL("{} ORDER BY {} LIMIT $1").format(self._select, self._id))
+        self._next_page = self._prepared(
+            "next", sql.SQL("{} WHERE {} > $2 ORDER BY {} LIMIT $1").format(self._select, self._id, self._id)
+        )
+
+    def _prepared(self, what: str, query: sql.Composable) -> Statement:
+        return Statement(query.as_bytes(None), f"{self._name}_{what}".encode())
+
+    def one(self, row_id: str) -> Call:
+        """The row with this id."""
+        return Call(self._one, (row_id.encode(),))
+
+    def page_by_id(self, limit: int, after: str | None) -> Call:
+        """Rows in the order of their ids, beginning after one."""
+        if after is None:
+            return Call(self._first_page, (b"%d" % limit,))
+        return Call(self._next_page, (b"%d" % limit, after.encode()))
+
+    def page(self, parameters: Sequence[tuple[str, str]]) -> Page:
+        """A page of a list, from the query string (contract 1.6).
+
+        Raises model_query_failed, query_invalid_boolean, query_invalid_identifier with the parameter that is wrong.
+        """
+        options: dict[str, str] = {}
+        filters: list[tuple[Field, bytes]] = []
+        for name, value in parameters:
+            if name in _RESERVED:
+                options[name] = value
+            else:
+                filters.append(self._filter(name, value))
+        limit = _limit(options.get("limit"))
+        order_by = self._order_by(options.get("order_by"))
+        order = options.get("order", "asc")
+        if order not in ("asc", "desc"):
+            wire.refuse("model_query_failed", "order is asc or desc", param="order")
+        descending = order == "desc"
+        after = options.get("starting_after")
+
+        if not filters and order_by.column == self.model.id_column and not descending:
+            last = None if after is None else self._cursor(after, order_by, descending)[1]
+            return Page(self.page_by_id(limit + 1, last), limit, order_by, descending)
+
+        values: list[bytes] = [b"%d" % (limit + 1)]
+        conditions: list[sql.Composable] = []
+        for field, value_text in filters:
+            values.append(value_text)
+            conditions.append(sql.SQL("{} = {}").format(sql.Identifier(field.column), _place(len(values))))
+        if after is not None:
+            conditions.append(self._after(self._cursor(after, order_by, descending), order_by, descending, values))
+        direction = sql.SQL(" DESC" if descending else "")
+        ordering = sql.Identifier(order_by.column) + direction
+        if order_by.column != self.model.id_column:
+            ordering = ordering + sql.SQL(", ") + self._id + direction
+        where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
+        query = sql.SQL("{}{} ORDER BY {} LIMIT $1").format(self._select, where, ordering)
+        return Page(Call(Statement(query.as_bytes(None)), tuple(values)), limit, order_by, descending)
+
+    def row_bytes(self, result: PGresult, index: int) -> bytes:
+        """One row of a result as JSON."""
+        return self._encode([result.get_value(index, column) for column in range(result.nfields)])
+
+    def row_id(self, result: PGresult, index: int) -> str:
+        """The id of one row of a result."""
+        value = result.get_value(index, self._id_index)
+        assert value is not None
+        return value.decode()
+
+    def cursor_after(self, result: PGresult, index: int, page: Page) -> str:
+        """The `next_cursor` that begins after one row of the result."""
+        value = result.get_value(index, self._index[page.order_by.column])
+        text = None if value is None else value.decode()
+        order = f"{'-' if page.descending else ''}{page.order_by.name}"
+        packed = orjson.dumps([order, text, self.row_id(result, index)])
+        return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+    def _cursor(self, text: str, order_by: Field, descending: bool) -> tuple[str | None, str]:
+        try:
+            packed: Any = orjson.loads(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
+        except (binascii.Error, UnicodeEncodeError, orjson.JSONDecodeError):
+            packed = None
+        order = f"{'-' if descending else ''}{order_by.name}"
+        match packed:
+            case [str(given), str() | None as value, str(row_id)] if given == order and "\0" not in f"{value}{row_id}":
+                return value, row_id
+        raise PgsyncError("model_query_failed", "not a cursor of this list in this order", param="starting_after")
+
+    def _after(
+        self, cursor: tuple[str | None, str], order_by: Field, descending: bool, values: list[bytes]
+    ) -> sql.Composable:
+        """The rows behind the cursor. Postgres sorts nulls as if they were larger than every value."""
+        value, row_id = cursor
+        column, comparison = sql.Identifier(order_by.column), sql.SQL("<" if descending else ">")
+        values.append(row_id.encode())
+        id_place = _place(len(values))
+        if order_by.column == self.model.id_column:
+            return sql.SQL("{} {} {}").format(column, comparison, id_place)
+        later_id = sql.SQL("{} {} {}").format(self._id, comparison, id_place)
+        if value is None:
+            tied = sql.SQL("({} IS NULL AND {})").format(column, later_id)
+            return sql.SQL("({} OR {} IS NOT NULL)").format(tied, column) if descending else tied
+        values.append(value.encode())
+        behind = sql.SQL("({}, {}) {} ({}, {})").format(column, self._id, comparison, _place(len(values)), id_place)
+        if descending or order_by.required:
+            return behind
+        return sql.SQL("({} OR {} IS NULL)").format(behind, column)
+
+    def _order_by(self, name: str | None) -> Field:
+        if name is None:
+            return self.model.id_field
+        field = self.model.field(name)
+        if field is None:
+            wire.refuse("query_invalid_identifier", f"model {self.model.key} has no field {name!r}", param="order_by")
+        if field.array or field.kind in _UNFILTERABLE:
+            wire.refuse("model_query_failed", f"a list cannot be ordered by {name}", param="order_by")
+        return field
+
+    def _filter(self, name: str, value: str) -> tuple[Field, bytes]:
+        field = self.model.field(name)
+        if field is None:
+            wire.refuse("query_invalid_identifier", f"model {self.model.key} has no field {name!r}", param=name)
+        if field.array or field.kind in _UNFILTERABLE:
+            wire.refuse("model_query_failed", f"a list cannot be filtered by {name}", param=name)
+        return field, filter_value(field, value)
+
+
+def filter_value(field: Field, text: str) -> bytes:
+    """The value of a query parameter in Postgres text form, if the field can hold it.
+
+    Raises query_invalid_boolean, model_query_failed.
+    """
+    if field.kind is Kind.BOOLEAN:
+        if text not in ("true", "false"):
+            wire.refuse("query_invalid_boolean", f"{field.name} is true or false", param=field.name)
+    elif not _holds(field, text):
+        wire.refuse("model_query_failed", f"{field.name} cannot be that value", param=field.name)
+    return text.encode()
+
+
+def check_id(model: Model, row_id: str) -> str:
+    """A row id that this model can have. Raises invalid_id."""
+    wire.check_row_id(row_id)
+    if not _holds(model.id_field, row_id):
+        kind = model.id_field.kind.value
+        wire.refuse("invalid_id", f"an id of {model.key} is of type {kind}", param="id")
+    return row_id
+
+
+def _holds(field: Field, text: str) -> bool:
+    if "\0" in text or not _is_unicode(text):
+        return False
+    try:
+        match field.kind:
+            case Kind.INTEGER:
+                bits = _INTEGER_BITS.get(field.sql_type, 64)
+                return _INTEGER.match(text) is not None and -(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1)
+            case Kind.FLOAT | Kind.DECIMAL:
+                return _NUMBER.match(text) is not None
+            case Kind.UUID:
+                return len(text) == 36 and bool(uuid.UUID(text))
+            case Kind.DATE:
+                return text in ("infinity", "-infinity") or bool(date.fromisoformat(text))
+            case Kind.TIMESTAMPTZ | Kind.TIMESTAMP:
+                return text in ("infinity", "-infinity") or bool(datetime.fromisoformat(text))
+            case Kind.BOOLEAN:
+                return text in ("true", "false")
+            case _:
+                return field.enum_values is None or text in field.enum_values
+    except ValueError:
+        return False
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
+        wire.refuse("model_query_failed", f"limit is a number from 1 to {MAX_LIMIT}", param="limit")
+    return int(text)
+
+
+def _place(number: int) -> sql.SQL:
+    return sql.SQL(f"${number}")  # type: ignore[arg-type]  # a number, not somebody's text
