@@ -1,0 +1,247 @@
+"""The generated functions of a model, and the dispatchers that name every model.
+
+A commit reaches a model's static SQL through the dispatchers, so no statement is ever put together at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgsync import sqlfiles
+from pgsync.compile.columns import default_literal, expected, from_data
+from pgsync.models import Kind
+from pgsync.names import literal, quote
+from pgsync.schema.resolved import ResolvedField, ResolvedModel
+
+MODEL_FUNCTIONS = {
+    "check": "jsonb, boolean",
+    "create": "text, jsonb",
+    "update": "text, jsonb",
+    "delete": "text",
+    "lock": "text",
+    "diagnose": "jsonb",
+    "record": "",
+}
+"""Template under `pgsync_generated/` and argument types of each function of a model."""
+
+DISPATCHERS = {
+    "resolve_model": ("resolve_model", "text"),
+    "apply_operation": ("apply_operation", "text, text, text, jsonb"),
+    "lock_row": ("lock_row", "text, text"),
+    "diagnose": ("diagnose_model", "text, jsonb"),
+}
+"""Template and argument types of each function that names every model."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableNames:
+    """A model's table and key as they stand in SQL text."""
+
+    model: ResolvedModel
+    table: str = field(init=False)
+    id: str = field(init=False)
+    tenant: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        m = self.model
+        object.__setattr__(self, "table", f"{quote(m.namespace)}.{quote(m.table)}")
+        object.__setattr__(self, "id", quote(m.id.column))
+        object.__setattr__(self, "tenant", quote(m.tenant_column) if m.tenant_column is not None else None)
+
+    @property
+    def key_columns(self) -> str:
+        """The columns that tell a row from every other: tenant first, as in the primary key."""
+        return self.id if self.tenant is None else f"{self.tenant}, {self.id}"
+
+    def tenant_value(self, function: str = "pgsync.organization_id()") -> str:
+        """The caller's organization in the type of the tenant column."""
+        found = self.model.field_of_column(self.model.tenant_column or "")
+        sql_type = "text" if found is None else found.sql_type
+        return function if sql_type == "text" else f"{function}::{sql_type}"
+
+
+def render_functions(model: ResolvedModel) -> dict[str, str]:
+    """The statements of a model's functions by signature, e.g. `pgsync_generated.task_create(text, jsonb)`."""
+    view = _view(model)
+    result = {}
+    for suffix, arguments in MODEL_FUNCTIONS.items():
+        signature = f"pgsync_generated.{model.name}_{suffix}({arguments})"
+        body = sqlfiles.render(f"pgsync_generated/{suffix}.sql", m=view)
+        result[signature] = body + _ownership(signature, writer=suffix != "record")
+    return result
+
+
+def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
+    """The statements of the dispatchers by signature. With no models: dispatchers that know none."""
+    spellings: dict[str, ResolvedModel] = {}
+    for pick in (lambda m: m.table, lambda m: m.typename, lambda m: m.key):  # a key wins over another's table name
+        for model in models:
+            spellings[pick(model).lower()] = model
+    context: dict[str, Any] = {
+        "models": [{"name": m.name} for m in sorted(models, key=lambda m: m.name)],
+        "spellings": [
+            {"literal": literal(name), "answer": _answer(model)} for name, model in sorted(spellings.items())
+        ],
+    }
+    result = {}
+    for name, (template, arguments) in DISPATCHERS.items():
+        signature = f"pgsync_generated.{name}({arguments})"
+        result[signature] = sqlfiles.render(f"pgsync_generated/{template}.sql", **context) + _ownership(
+            signature, writer=True
+        )
+    return result
+
+
+def _answer(model: ResolvedModel) -> str:
+    mutable = "true" if model.mutable else "false"
+    return f"ARRAY['{model.name}', {literal(model.typename.lower())}, {literal(model.key)}, '{mutable}']"
+
+
+def _ownership(signature: str, *, writer: bool) -> str:
+    lines = [
+        "",
+        f"ALTER FUNCTION {signature} OWNER TO pgsync_owner;",
+        f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC;",
+    ]
+    if writer:
+        lines.append(f"GRANT EXECUTE ON FUNCTION {signature} TO pgsync_writer;")
+    return "\n".join(lines) + "\n"
+
+
+def _id_check(model: ResolvedModel) -> str:
+    if model.id.kind is Kind.UUID:
+        return "  PERFORM pgsync_private.require_uuid_id(p_id);"
+    if model.id.kind is Kind.INTEGER:
+        return f"  PERFORM pgsync_private.require_integer_id(p_id, {64 if model.id.sql_type == 'bigint' else 32});"
+    return "  -- any text that passed pgsync_private.check_id is an id here"
+
+
+def _view(model: ResolvedModel) -> dict[str, Any]:
+    names = TableNames(model)
+    id_cast = "" if model.id.sql_type == "text" else f"::{model.id.sql_type}"
+    where = f"t.{names.id} = p_id{id_cast}"
+    if names.tenant is not None:
+        where = f"t.{names.tenant} = {names.tenant_value()}\n    AND {where}"
+    base = {f.name: f for f in model.fields if f.base}
+    tenant_field = next((f for f in base.values() if f.column == model.tenant_column), None)
+    known = sorted({f.name for f in model.fields} | {"id", "createdAt", "updatedAt", "organizationId", "createdBy"})
+    checked = [(f, e) for f in model.declared if (e := expected(f)) is not None]
+    required = [f for f in model.declared if not f.nullable]
+    return {
+        "key": model.key,
+        "name": model.name,
+        "table": names.table,
+        "key_literal": literal(model.key),
+        "key_columns": names.key_columns,
+        "known_fields": ", ".join(literal(name) for name in known),
+        "field_list_literal": literal(", ".join(f.name for f in model.declared)),
+        "tenant_field": literal(tenant_field.name) if tenant_field is not None else None,
+        "checked": [{"literal": literal(f.name), "json_types": e[0], "expected": e[1]} for f, e in checked],
+        "enums": [
+            {
+                "literal": literal(f.name),
+                "enum_literals": ", ".join(literal(v) for v in f.enum_values),
+                "enum_list_literal": literal(", ".join(f.enum_values)),
+            }
+            for f in model.declared
+            if f.enum_values
+        ],
+        "not_null": [{"literal": literal(f.name)} for f in required],
+        "must_be_given": ", ".join(literal(f.name) for f in required if f.strict and f.default is None),
+        "id_check": _id_check(model),
+        "overriding": False,
+        "inserted": _insert(model, names, base, tenant_field, id_cast),
+        "updated": _update(model, base),
+        "where": where,
+        "converted": [{"literal": literal(f.name), "value": from_data(f)} for f in model.declared],
+        "recorded": [
+            {"literal": literal(f.name), "changed": _changed(f)}
+            for f in model.fields
+            if f.column not in (model.id.column, model.tenant_column) and not (f.base and f.name == "updatedAt")
+        ],
+        **_recorded_key(model, names),
+    }
+
+
+def _insert(
+    model: ResolvedModel,
+    names: TableNames,
+    base: dict[str, ResolvedField],
+    tenant_field: ResolvedField | None,
+    id_cast: str,
+) -> list[dict[str, str]]:
+    columns = []
+    if names.tenant is not None:
+        columns.append({"column": names.tenant, "value": names.tenant_value()})
+    if model.id.identity:
+        sequence = f"pg_catalog.pg_get_serial_sequence({literal(names.table)}, {literal(model.id.column)})"
+        columns.append({"column": names.id, "value": f"COALESCE(p_id{id_cast}, pg_catalog.nextval({sequence}))"})
+    elif model.id.kind is Kind.INTEGER:
+        columns.append({"column": names.id, "value": f"p_id{id_cast}"})
+    else:
+        made = "pg_catalog.gen_random_uuid()" + ("::text" if model.id.sql_type == "text" else "")
+        columns.append({"column": names.id, "value": f"COALESCE(p_id{id_cast}, {made})"})
+    for f in model.declared:
+        value = from_data(f)
+        if f.default is not None:
+            value = f"CASE WHEN p_data ? {literal(f.name)} THEN {value} ELSE {default_literal(f)} END"
+        columns.append({"column": quote(f.column), "value": value})
+    for name, value in (
+        ("createdAt", "pg_catalog.statement_timestamp()"),
+        ("updatedAt", "pg_catalog.statement_timestamp()"),
+        ("createdBy", "pgsync.participant_id()"),
+    ):
+        if name in base:
+            columns.append({"column": quote(base[name].column), "value": value})
+    return columns
+
+
+def _update(model: ResolvedModel, base: dict[str, ResolvedField]) -> list[dict[str, str]]:
+    columns = [
+        {
+            "column": quote(f.column),
+            "value": f"CASE WHEN p_data ? {literal(f.name)} THEN {from_data(f)} ELSE t.{quote(f.column)} END",
+        }
+        for f in model.declared
+    ]
+    if "updatedAt" in base:
+        columns.append({"column": quote(base["updatedAt"].column), "value": "pg_catalog.statement_timestamp()"})
+    if not columns:  # nothing but the key: an update still answers whether the row is there
+        columns.append({"column": quote(model.id.column), "value": f"t.{quote(model.id.column)}"})
+    return columns
+
+
+def _changed(f: ResolvedField) -> str:
+    column = quote(f.column)
+    if f.sql_type == "json":  # no equality operator
+        return f"NEW.{column}::text IS DISTINCT FROM OLD.{column}::text"
+    return f"NEW.{column} IS DISTINCT FROM OLD.{column}"
+
+
+def _recorded_key(model: ResolvedModel, names: TableNames) -> dict[str, str]:
+    def text(row: str, column: str) -> str:
+        found = model.field_of_column(column)
+        cast = "" if found is not None and found.sql_type == "text" else "::text"
+        return f"{row}.{quote(column)}{cast}"
+
+    def groups(*rows: str) -> str:
+        if not model.groups:
+            return "NULL"
+        parts = [f"{literal(g.kind + ':')} || {text(row, g.column)}" for row in rows for g in model.groups]
+        return f"pg_catalog.array_remove(ARRAY[{', '.join(parts)}], NULL)"
+
+    same = f"NEW.{names.id} = OLD.{names.id}"
+    if names.tenant is not None:
+        same = f"NEW.{names.tenant} IS NOT DISTINCT FROM OLD.{names.tenant} AND {same}"
+    return {
+        "key_unchanged": same,
+        "new_id": text("NEW", model.id.column),
+        "old_id": text("OLD", model.id.column),
+        "new_tenant": text("NEW", model.tenant_column) if model.tenant_column is not None else "NULL",
+        "old_tenant": text("OLD", model.tenant_column) if model.tenant_column is not None else "NULL",
+        "new_groups": groups("NEW"),
+        "old_groups": groups("OLD"),
+        "both_groups": groups("NEW", "OLD"),
+    }

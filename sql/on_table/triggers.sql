@@ -1,0 +1,28 @@
+-- What every write of {{ key }} does, whoever writes: direct writes name their role in the log, {% if tenant %}rows keep their organization, {% endif %}every change is recorded.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {{ table }}
+  FOR EACH STATEMENT
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+{% if tenant %}
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON {{ table }}
+  FOR EACH ROW
+  WHEN (OLD.{{ tenant }} IS DISTINCT FROM NEW.{{ tenant }})
+  EXECUTE FUNCTION pgsync_private.keep_tenant({{ tenant_literal }});
+{% endif %}
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON {{ table }}
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.{{ name }}_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON {{ table }}
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('{{ name }}');
+ALTER TABLE {{ table }} ENABLE ALWAYS TRIGGER pgsync_10_announce;
+{% if tenant %}
+ALTER TABLE {{ table }} ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+{% endif %}
+ALTER TABLE {{ table }} ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE {{ table }} ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;

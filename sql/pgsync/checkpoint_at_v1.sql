@@ -1,0 +1,24 @@
+-- The newest checkpoint at or before a position of the log; null when there is none. For listeners.
+-- SECURITY DEFINER: checkpoints are private.
+CREATE OR REPLACE FUNCTION pgsync.checkpoint_at_v1(p_lsn pg_lsn)
+  RETURNS jsonb
+  LANGUAGE sql
+  STABLE
+  SECURITY DEFINER
+  SET search_path = ''
+AS $function$
+  SELECT pg_catalog.jsonb_build_object(
+    'lsn', c.lsn::text,
+    'syncId', c.sync_id,
+    'snapshot', c.snapshot,
+    'schemaVersion', c.schema_version)
+  FROM pgsync_private.checkpoint AS c
+  WHERE c.lsn <= p_lsn
+  ORDER BY c.lsn DESC
+  LIMIT 1;
+$function$;
+
+ALTER FUNCTION pgsync.checkpoint_at_v1(pg_lsn) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync.checkpoint_at_v1(pg_lsn) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync.checkpoint_at_v1(pg_lsn) TO pgsync_listener;
+COMMENT ON FUNCTION pgsync.checkpoint_at_v1(pg_lsn) IS 'The newest checkpoint at or before a position of the log.';

@@ -1,0 +1,84 @@
+-- Keeps the private tables in shape: makes the daily partitions of the coming week, drops those past their retention, and removes
+-- checkpoints nobody can start from any more. Any listener may call it, as often as it likes; twice at once is harmless.
+-- The names of partitions follow from the date, so this is the one place where a statement is put together, with %I and %L only.
+-- SECURITY DEFINER: the tables are private.
+CREATE OR REPLACE FUNCTION pgsync.maintain_v1()
+  RETURNS void
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = ''
+  SET lock_timeout = '2s'
+AS $function$
+DECLARE
+  v_today date := (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date;
+  v_table text;
+  v_days integer;
+  v_day date;
+  v_name text;
+BEGIN
+  IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('pgsync maintain', 0)) THEN
+    RETURN;
+  END IF;
+
+  FOR v_table, v_days IN
+    SELECT
+      t.t,
+      (SELECT s.value::integer FROM pgsync_private.setting AS s WHERE s.name = t.s)
+    FROM (
+      VALUES
+        ('commit', 'commit_retention_days'),
+        ('change', 'change_retention_days'),
+        ('position', 'change_retention_days')
+    ) AS t(t, s)
+  LOOP
+    FOR v_day IN SELECT v_today + d.d FROM pg_catalog.generate_series(0, 7) AS d(d)
+    LOOP
+      v_name := v_table || '_' || pg_catalog.to_char(v_day, 'YYYYMMDD');
+      IF pg_catalog.to_regclass('pgsync_private.' || v_name) IS NULL THEN
+        BEGIN
+          EXECUTE pg_catalog.format(
+            'CREATE TABLE pgsync_private.%I PARTITION OF pgsync_private.%I FOR VALUES FROM (%L) TO (%L)',
+            v_name,
+            v_table,
+            v_day::text || ' 00:00:00+00',
+            (v_day + 1)::text || ' 00:00:00+00');
+        EXCEPTION
+          WHEN check_violation THEN
+            NULL; -- rows of that day are in the default partition already, where they stay
+        END;
+      END IF;
+    END LOOP;
+
+    FOR v_name IN
+      SELECT c.relname
+      FROM pg_catalog.pg_inherits AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.inhrelid
+      WHERE i.inhparent = ('pgsync_private.' || v_table)::regclass
+        AND c.relname ~ '_[0-9]{8}$'
+        AND pg_catalog.to_date(pg_catalog.right(c.relname, 8), 'YYYYMMDD') < v_today - v_days
+    LOOP
+      EXECUTE pg_catalog.format('DROP TABLE pgsync_private.%I', v_name);
+    END LOOP;
+  END LOOP;
+
+  -- What a slot may still start from is kept, and one more.
+  DELETE FROM pgsync_private.checkpoint AS c
+  WHERE c.stored_at < pg_catalog.clock_timestamp() - INTERVAL '1 day'
+    AND c.lsn < (
+      SELECT pg_catalog.max(k.lsn)
+      FROM pgsync_private.checkpoint AS k
+      WHERE k.lsn <= (
+        SELECT pg_catalog.min(s.restart_lsn)
+        FROM pg_catalog.pg_replication_slots AS s
+        WHERE s.slot_name LIKE 'pgsync\_%'
+      )
+    );
+END
+$function$;
+
+ALTER FUNCTION pgsync.maintain_v1() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync.maintain_v1() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync.maintain_v1() TO pgsync_listener;
+COMMENT ON FUNCTION pgsync.maintain_v1() IS 'Makes and drops partitions of the private tables; removes old checkpoints.';

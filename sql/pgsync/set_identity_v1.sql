@@ -1,0 +1,37 @@
+-- Makes the rest of the transaction act for an identity that the gateway has authenticated.
+-- Settings are local to the transaction, so a pooling proxy cannot carry them to somebody else's.
+-- Raises: PS302 when the identity lacks an organization or a participant.
+CREATE OR REPLACE FUNCTION pgsync.set_identity_v1(p_identity jsonb)
+  RETURNS void
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  IF COALESCE(p_identity ->> 'organizationId', '') = ''
+    OR COALESCE(p_identity ->> 'participantId', '') = ''
+    OR COALESCE(p_identity ->> 'participantKind', '') NOT IN ('user', 'agent', 'system')
+  THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS302',
+      MESSAGE = 'the identity names no organization, no participant or no known participant kind',
+      DETAIL = pg_catalog.format('keys present: %s', (SELECT pg_catalog.string_agg(k.k, ', ') FROM pg_catalog.jsonb_object_keys(p_identity) AS k(k))),
+      HINT = 'Pass the object that pgsync.authenticate_v1 returned.';
+  END IF;
+  PERFORM pg_catalog.set_config('pgsync.organization_id', p_identity ->> 'organizationId', true),
+          pg_catalog.set_config('pgsync.participant_id', p_identity ->> 'participantId', true),
+          pg_catalog.set_config('pgsync.participant_kind', p_identity ->> 'participantKind', true),
+          pg_catalog.set_config(
+            'pgsync.sync_groups',
+            COALESCE(
+              (SELECT pg_catalog.array_agg(g.g)::text FROM pg_catalog.jsonb_array_elements_text(p_identity -> 'syncGroups') AS g(g)),
+              '{}'),
+            true);
+END
+$function$;
+
+ALTER FUNCTION pgsync.set_identity_v1(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync.set_identity_v1(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync.set_identity_v1(jsonb) TO pgsync_writer, pgsync_gateway;
+COMMENT ON FUNCTION pgsync.set_identity_v1(jsonb) IS 'Makes the rest of the transaction act for an authenticated identity.';

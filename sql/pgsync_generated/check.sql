@@ -1,0 +1,102 @@
+-- Checks the data of a write to {{ m.key }}: known fields, JSON types, required fields, enum values. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
+-- value, PS303 foreign organization. COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_check(p_data jsonb, p_create boolean)
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_field text;
+BEGIN
+  IF p_data - ARRAY[{{ m.known_fields }}] <> '{}' THEN
+    SELECT pg_catalog.min(k.k)
+    INTO v_field
+    FROM pg_catalog.jsonb_object_keys(p_data - ARRAY[{{ m.known_fields }}]) AS k(k);
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s has no field %s', {{ m.key_literal }}, pg_catalog.to_json(v_field)),
+      DETAIL = 'fields: ' || {{ m.field_list_literal }},
+      HINT = 'Add the field to the schema and push it, or leave it out.',
+      COLUMN = v_field;
+  END IF;
+{% if m.tenant_field %}
+  IF p_data ->> {{ m.tenant_field }} <> pgsync.organization_id() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS303',
+      MESSAGE = 'a row belongs to the organization of the credential that writes it',
+      HINT = 'Leave ' || {{ m.tenant_field }} || ' out.',
+      COLUMN = {{ m.tenant_field }};
+  END IF;
+{% endif %}
+
+  v_field := CASE
+{% for f in m.checked %}
+    WHEN pg_catalog.jsonb_typeof(p_data -> {{ f.literal }}) NOT IN ({{ f.json_types }}) THEN {{ f.literal }}
+{% endfor %}
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS105',
+      MESSAGE = pg_catalog.format('%s.%s: the value is a JSON %s', {{ m.key_literal }}, v_field, pg_catalog.jsonb_typeof(p_data -> v_field)),
+      DETAIL = 'expected: ' || CASE v_field
+{% for f in m.checked %}
+        WHEN {{ f.literal }} THEN '{{ f.expected }}'
+{% endfor %}
+        END,
+      HINT = 'Send the JSON type that the schema declares.',
+      COLUMN = v_field;
+  END IF;
+{% if m.enums %}
+
+  v_field := CASE
+{% for f in m.enums %}
+    WHEN p_data ->> {{ f.literal }} NOT IN ({{ f.enum_literals }}) THEN {{ f.literal }}
+{% endfor %}
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23514',
+      MESSAGE = pg_catalog.format('%s.%s: %s is not one of its values', {{ m.key_literal }}, v_field, p_data -> v_field),
+      DETAIL = 'values: ' || CASE v_field
+{% for f in m.enums %}
+        WHEN {{ f.literal }} THEN {{ f.enum_list_literal }}
+{% endfor %}
+        END,
+      HINT = 'Send one of the values, or add this one to the schema and push it.',
+      COLUMN = v_field;
+  END IF;
+{% endif %}
+{% if m.not_null %}
+
+  v_field := CASE
+{% for f in m.not_null %}
+    WHEN p_data -> {{ f.literal }} = 'null' THEN {{ f.literal }}
+{% endfor %}
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23502',
+      MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', {{ m.key_literal }}, v_field),
+      HINT = 'Send a value.',
+      COLUMN = v_field;
+  END IF;
+{% endif %}
+{% if m.must_be_given %}
+
+  IF p_create AND NOT p_data ?& ARRAY[{{ m.must_be_given }}] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY[{{ m.must_be_given }}]) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', {{ m.key_literal }}, v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+{% endif %}
+END
+$function$;

@@ -1,0 +1,29 @@
+-- Creates a row of {{ m.key }}. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as {{ m.name }}_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  PERFORM pgsync_generated.{{ m.name }}_check(p_data, true);
+{{ m.id_check }}
+  INSERT INTO {{ m.table }} AS t (
+{% for c in m.inserted %}
+    {{ c.column }}{{ "," if not loop.last }}
+{% endfor %}
+  )
+{% if m.overriding %}
+  OVERRIDING SYSTEM VALUE
+{% endif %}
+  VALUES (
+{% for c in m.inserted %}
+    {{ c.value }}{{ "," if not loop.last }}
+{% endfor %}
+  )
+  ON CONFLICT ({{ m.key_columns }}) DO NOTHING;
+  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+END
+$function$;

@@ -1,0 +1,16 @@
+-- Deletes a row of {{ m.key }}. Returns deleted, or missing.
+-- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_delete(p_id text)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+{{ m.id_check }}
+  DELETE FROM {{ m.table }} AS t
+  WHERE {{ m.where }};
+  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+END
+$function$;

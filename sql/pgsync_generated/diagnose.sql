@@ -1,0 +1,22 @@
+-- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_diagnose(p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_problems jsonb := '[]';
+BEGIN
+{% for f in m.converted %}
+  BEGIN
+    PERFORM {{ f.value }};
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', {{ f.literal }}, 'message', SQLERRM);
+  END;
+{% endfor %}
+  RETURN v_problems;
+END
+$function$;

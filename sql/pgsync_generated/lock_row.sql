@@ -1,0 +1,17 @@
+-- Locks a row of a model until the end of the transaction. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+{% for m in models %}
+  IF p_model = '{{ m.name }}' THEN
+    RETURN pgsync_generated.{{ m.name }}_lock(p_id);
+  END IF;
+{% endfor %}
+  RETURN false;
+END
+$function$;

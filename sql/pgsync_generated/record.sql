@@ -1,0 +1,46 @@
+-- Trigger, after every change of a row of {{ m.key }} by anybody: writes it to the change log, in the same transaction.
+-- SECURITY DEFINER: any role may write the table, only we write the change log.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_record()
+  RETURNS trigger
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_role text := pgsync_private.role_name();
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    IF {{ m.key_unchanged }} THEN
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      VALUES (
+        {{ m.new_tenant }},
+        '{{ m.name }}',
+        {{ m.new_id }},
+        'U',
+        pg_catalog.array_remove(
+          ARRAY[
+{% for f in m.recorded %}
+            CASE WHEN {{ f.changed }} THEN {{ f.literal }} END{{ "," if not loop.last }}
+{% endfor %}
+          ]::text[],
+          NULL),
+        {{ m.both_groups }},
+        v_commit,
+        v_role
+      );
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES ({{ m.old_tenant }}, '{{ m.name }}', {{ m.old_id }}, 'D', {{ m.old_groups }}, v_commit, v_role);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES ({{ m.new_tenant }}, '{{ m.name }}', {{ m.new_id }}, 'I', {{ m.new_groups }}, v_commit, v_role);
+  END IF;
+  RETURN NULL;
+END
+$function$;

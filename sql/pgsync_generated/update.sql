@@ -1,0 +1,21 @@
+-- Updates the given fields of a row of {{ m.key }}. Returns updated, or missing.
+-- Raises: as {{ m.name }}_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_update(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  PERFORM pgsync_generated.{{ m.name }}_check(p_data, false);
+{{ m.id_check }}
+  UPDATE {{ m.table }} AS t
+  SET
+{% for c in m.updated %}
+    {{ c.column }} = {{ c.value }}{{ "," if not loop.last }}
+{% endfor %}
+  WHERE {{ m.where }};
+  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+END
+$function$;

@@ -1,0 +1,53 @@
+-- Makes a schema the active version, in the transaction of the push that has just installed it, and tells everybody:
+-- the stream by a message at exactly this place of the log, gateways by a notification.
+-- p_objects: [{"model", "kind", "identity", "hash"}, ..], everything that is now installed for the schema.
+-- Returns the new version number. For administrators only.
+CREATE OR REPLACE FUNCTION pgsync_private.activate_schema(
+  p_hash text,
+  p_definition_hash text,
+  p_document jsonb,
+  p_models jsonb,
+  p_objects jsonb
+)
+  RETURNS integer
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_version integer;
+BEGIN
+  DELETE FROM pgsync_private.installed_object AS o
+  WHERE o.kind <> 'runtime';
+  INSERT INTO pgsync_private.installed_object (model, kind, identity, hash)
+  SELECT
+    o.o ->> 'model',
+    o.o ->> 'kind',
+    o.o ->> 'identity',
+    o.o ->> 'hash'
+  FROM pg_catalog.jsonb_array_elements(p_objects) AS o(o);
+
+  UPDATE pgsync_private.schema_version AS s
+  SET state = 'retired'
+  WHERE s.state = 'active';
+  SELECT COALESCE(pg_catalog.max(s.version), 0) + 1
+  INTO v_version
+  FROM pgsync_private.schema_version AS s;
+  INSERT INTO pgsync_private.schema_version (version, state, hash, definition_hash, document, models, activated_at)
+  VALUES (v_version, 'active', p_hash, p_definition_hash, p_document, p_models, pg_catalog.clock_timestamp());
+  DELETE FROM pgsync_private.schema_proposal AS p
+  WHERE p.hash = p_hash;
+
+  PERFORM pg_catalog.pg_logical_emit_message(
+    true,
+    'pgsync',
+    pg_catalog.jsonb_build_object('t', 's', 'version', v_version)::text);
+  PERFORM pg_catalog.pg_notify('pgsync', pg_catalog.jsonb_build_object('t', 'schema', 'version', v_version)::text);
+  RETURN v_version;
+END
+$function$;
+
+ALTER FUNCTION pgsync_private.activate_schema(text, text, jsonb, jsonb, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.activate_schema(text, text, jsonb, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_private.activate_schema(text, text, jsonb, jsonb, jsonb) IS 'Makes a schema the active version and tells everybody.';

@@ -1,0 +1,80 @@
+-- What is wrong with one operation of a commit before any row is looked at: {"code", "message", ..} or null.
+-- p_model: what pgsync_generated.resolve_model returned: name, name in grants, key, whether it may be written.
+CREATE OR REPLACE FUNCTION pgsync_private.check_operation(
+  p_operation jsonb,
+  p_action text,
+  p_model text[],
+  p_id text,
+  p_data jsonb,
+  p_grants jsonb
+)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_grant text;
+BEGIN
+  IF p_action IS NULL THEN
+    RETURN '{"code": "commit_operation_action_required", "message": "an operation needs an action", "param": "action"}';
+  END IF;
+  IF p_operation ->> 'model' IS NULL THEN
+    RETURN '{"code": "commit_operation_model_required", "message": "an operation needs a model", "param": "model"}';
+  END IF;
+  IF p_model IS NULL THEN
+    RETURN pg_catalog.jsonb_build_object(
+      'code', 'server_execute_unknown_model',
+      'message', pg_catalog.format(
+        'model %s is not in the pushed schema; add it and run: pgsync push schema.py', pg_catalog.to_json(p_operation ->> 'model')),
+      'model', p_operation ->> 'model',
+      'param', 'model');
+  END IF;
+  IF p_action NOT IN ('create', 'update', 'delete') THEN
+    RETURN pg_catalog.jsonb_build_object(
+      'code', 'commit_operation_unsupported',
+      'message', pg_catalog.format('action %s is not supported; use create, update or delete', pg_catalog.to_json(p_action)),
+      'param', 'action');
+  END IF;
+  v_grant := p_model[2] || '.' || p_action;
+  IF pg_catalog.jsonb_array_length(COALESCE(p_grants, '[]')) > 0
+    AND NOT p_grants ? v_grant
+    AND NOT p_grants ? ('*.' || p_action)
+  THEN
+    RETURN pg_catalog.jsonb_build_object(
+      'code', 'capability_scope_denied',
+      'message', pg_catalog.format('this credential may not %s %s', p_action, p_model[3]),
+      'requiredCapability', pg_catalog.jsonb_build_object('scope', v_grant));
+  END IF;
+  IF p_model[4] = 'false' THEN
+    RETURN pg_catalog.jsonb_build_object(
+      'code', 'forbidden',
+      'message', pg_catalog.format('model %s is read-only for clients (mutable = false in the schema)', p_model[3]),
+      'model', p_model[3]);
+  END IF;
+  IF pg_catalog.jsonb_typeof(p_data) <> 'object' THEN
+    RETURN '{"code": "commit_operation_invalid", "message": "data is an object of fields", "param": "data"}';
+  END IF;
+  IF NOT pgsync_private.check_id(p_id) THEN
+    IF p_id IS NULL AND p_action = 'create' THEN
+      RETURN NULL;
+    END IF;
+    RETURN pg_catalog.jsonb_build_object(
+      'code', CASE WHEN p_id IS NULL THEN 'model_identifier_missing' ELSE 'invalid_id' END,
+      'message', 'a row id has 1 to 255 characters and no control characters',
+      'param', 'id');
+  END IF;
+  IF COALESCE(NULLIF(p_operation -> 'readAt', 'null'), NULLIF(p_operation -> 'claimId', 'null'), NULLIF(p_operation -> 'fenceToken', 'null')) IS NOT NULL THEN
+    -- A guard that cannot be kept is refused, never ignored.
+    RETURN '{"code": "commit_operation_unsupported", "message": "this version keeps no premises and claims: leave out readAt, claim and fenceToken", "param": "readAt"}';
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_private.check_operation(jsonb, text, text[], text, jsonb, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.check_operation(jsonb, text, text[], text, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.check_operation(jsonb, text, text[], text, jsonb, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_private.check_operation(jsonb, text, text[], text, jsonb, jsonb) IS
+  'What is wrong with one operation of a commit before any row is looked at; null when nothing is.';

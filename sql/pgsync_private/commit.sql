@@ -1,0 +1,220 @@
+-- The whole way of a commit, in the caller's transaction: identity, idempotency, grants, existence, the operations, the receipt.
+-- A refusal by rule is returned and has written nothing; what the database itself refuses is raised and undoes everything.
+-- p_request: {"route", "operations": [{"action", "model", "id", "data", "transactionId", ..}], "reads", "track"}; the spelling of
+-- WebSocket frames ("type" and "input") is taken too. Answer: see pgsync.commit_v1.
+-- Runs with the rights of pgsync_writer, whose functions call it; subject to row-level security.
+CREATE OR REPLACE FUNCTION pgsync_private.commit(p_identity jsonb, p_key text, p_request jsonb, p_evidence jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_organization text := p_identity ->> 'organizationId';
+  v_kind text := p_identity ->> 'participantKind';
+  v_participant text := p_identity ->> 'participantId';
+  v_grants jsonb := p_identity -> 'operations';
+  v_operations jsonb := p_request -> 'operations';
+  v_count integer;
+  v_hash bytea := pg_catalog.sha256(pg_catalog.convert_to(p_request::text, 'UTF8'));
+  v_stored record;
+  v_operation jsonb;
+  v_action text;
+  v_model text[];
+  v_id text;
+  v_data jsonb;
+  v_problem jsonb;
+  v_plan pgsync_private.planned_operation[] := '{}';
+  v_planned pgsync_private.planned_operation;
+  v_missing text[];
+  v_status text;
+  v_ordinal integer;
+  v_server_tx_id text;
+  v_created_at timestamptz := pg_catalog.clock_timestamp();
+  v_result jsonb;
+  v_index integer := 0;
+BEGIN
+  IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS101',
+      MESSAGE = 'a commit needs the isolation level READ COMMITTED',
+      DETAIL = pg_catalog.format('transaction_isolation=%s', pg_catalog.current_setting('transaction_isolation')),
+      HINT = 'A retry must see what its twin committed while it waited: begin the transaction with READ COMMITTED.';
+  END IF;
+  IF p_key IS NULL OR pg_catalog.char_length(p_key) NOT BETWEEN 1 AND 255 THEN
+    RETURN pgsync_private.refusal('idempotency_key_too_long', 'an idempotency key has 1 to 255 characters', '{"param": "Idempotency-Key"}');
+  END IF;
+  PERFORM pgsync.set_identity_v1(p_identity);
+
+  -- The key is the lock: a concurrent twin waits here, then finds what the first one stored.
+  PERFORM pg_catalog.pg_advisory_xact_lock(
+    pg_catalog.hashtextextended(pg_catalog.concat_ws(pg_catalog.chr(31), 'pgsync commit', v_organization, v_kind, v_participant, p_key), 0));
+  SELECT
+    c.request_hash,
+    c.result,
+    c.xid,
+    c.ordinal
+  INTO v_stored
+  FROM pgsync_private.commit AS c
+  WHERE c.key = p_key
+    AND c.participant_id = v_participant
+    AND c.organization_id = v_organization
+    AND c.participant_kind = v_kind
+    AND c.created_at > pg_catalog.statement_timestamp() - INTERVAL '24 hours';
+  IF FOUND THEN
+    IF v_stored.request_hash <> v_hash THEN
+      RETURN pgsync_private.refusal(
+        'idempotency_conflict',
+        'this idempotency key was used for a different request in the last 24 hours; send a new key with a new request',
+        '{"param": "Idempotency-Key"}');
+    END IF;
+    RETURN v_stored.result || pg_catalog.jsonb_build_object(
+      'replayed', true,
+      'lastSyncId', (
+        SELECT p.commit_sync_ids[v_stored.ordinal + 1]
+        FROM pgsync_private.position AS p
+        WHERE p.xid = v_stored.xid
+      ));
+  END IF;
+
+  IF COALESCE(pg_catalog.jsonb_typeof(v_operations), 'null') NOT IN ('array', 'null')
+    OR COALESCE(pg_catalog.jsonb_typeof(p_request -> 'reads'), 'null') NOT IN ('array', 'null')
+    OR COALESCE(pg_catalog.jsonb_typeof(p_request -> 'track'), 'null') NOT IN ('array', 'null')
+  THEN
+    RETURN pgsync_private.refusal('invalid_body', 'operations, reads and track are arrays');
+  END IF;
+  v_count := COALESCE(pg_catalog.jsonb_array_length(NULLIF(v_operations, 'null')), 0);
+  IF v_count > 500 THEN
+    RETURN pgsync_private.refusal(
+      'commit_too_many_operations',
+      pg_catalog.format('a commit holds at most 500 operations, this one has %s', v_count),
+      '{"param": "operations"}');
+  END IF;
+  IF COALESCE(pg_catalog.jsonb_array_length(NULLIF(p_request -> 'reads', 'null')), 0) > 0
+    OR COALESCE(pg_catalog.jsonb_array_length(NULLIF(p_request -> 'track', 'null')), 0) > 0
+  THEN
+    -- A guard that cannot be kept is refused, never ignored.
+    RETURN pgsync_private.refusal('commit_operation_unsupported', 'this version keeps no read premises: leave out reads and track', '{"param": "reads"}');
+  END IF;
+  IF v_count = 0 THEN
+    RETURN pgsync_private.refusal('commit_operation_required', 'a commit needs at least one operation', '{"param": "operations"}');
+  END IF;
+
+  -- Everything is checked before anything is written.
+  FOREACH v_operation IN ARRAY ARRAY(SELECT o.o FROM pg_catalog.jsonb_array_elements(v_operations) WITH ORDINALITY AS o(o, n) ORDER BY o.n)
+  LOOP
+    v_action := pg_catalog.lower(COALESCE(v_operation ->> 'action', v_operation ->> 'type'));
+    v_id := v_operation ->> 'id';
+    v_data := COALESCE(NULLIF(v_operation -> 'data', 'null'), NULLIF(v_operation -> 'input', 'null'), '{}');
+    v_model := pgsync_generated.resolve_model(v_operation ->> 'model');
+    v_problem := pgsync_private.check_operation(v_operation, v_action, v_model, v_id, v_data, v_grants);
+    IF v_problem IS NOT NULL THEN
+      RETURN pgsync_private.refusal(
+        v_problem ->> 'code',
+        v_problem ->> 'message',
+        v_problem - 'code' - 'message' || CASE WHEN v_count > 1 THEN pg_catalog.jsonb_build_object('operation', v_index) ELSE '{}' END);
+    END IF;
+    v_plan := v_plan || ROW(v_index, v_action, v_model[1], v_model[3], v_id, v_data, v_operation ->> 'transactionId')::pgsync_private.planned_operation;
+    v_index := v_index + 1;
+  END LOOP;
+
+  -- Targets are locked in one global order, so that two commits cannot wait for each other. A single operation locks by itself.
+  IF v_count > 1 THEN
+    FOR v_planned IN
+      SELECT p.*
+      FROM pg_catalog.unnest(v_plan) AS p
+      WHERE p.action <> 'create'
+        AND NOT EXISTS (
+          SELECT
+          FROM pg_catalog.unnest(v_plan) AS e
+          WHERE e.action = 'create'
+            AND e.model = p.model
+            AND e.id = p.id
+            AND e.index < p.index
+        )
+      ORDER BY p.model, p.id
+    LOOP
+      IF NOT pgsync_generated.lock_row(v_planned.model, v_planned.id) THEN
+        v_missing := pg_catalog.array_append(v_missing, v_planned.id);
+      END IF;
+    END LOOP;
+    IF v_missing IS NOT NULL THEN
+      RETURN pgsync_private.refusal(
+        'mutate_update_entity_not_found',
+        pg_catalog.format('no such row: %s', pg_catalog.array_to_string(v_missing, ', ')),
+        pg_catalog.jsonb_build_object('missingIds', pg_catalog.to_jsonb(v_missing)));
+    END IF;
+  END IF;
+
+  v_ordinal := COALESCE(NULLIF(pg_catalog.current_setting('pgsync.ordinal', true), '')::integer + 1, 0);
+  v_server_tx_id := pg_catalog.pg_current_xact_id()::text || '-' || v_ordinal;
+  PERFORM pg_catalog.set_config('pgsync.ordinal', v_ordinal::text, true),
+          pg_catalog.set_config('pgsync.commit', v_server_tx_id, true),
+          pg_catalog.set_config('pgsync.announced', '', true);
+  -- Before the changes: whoever reads the log knows whose they are when they come.
+  PERFORM pg_catalog.pg_logical_emit_message(
+    true,
+    'pgsync',
+    pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+      't', 'c',
+      'id', v_server_tx_id,
+      'org', v_organization,
+      'actor', pg_catalog.jsonb_build_object('kind', v_kind, 'id', v_participant),
+      'obo', p_identity -> 'onBehalfOf',
+      'cap', p_identity -> 'capabilityId',
+      'key', p_key,
+      'ops', (
+        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(p.model_key, p.id, p.transaction_id) ORDER BY p.index)
+        FROM pg_catalog.unnest(v_plan) AS p
+        WHERE p.transaction_id IS NOT NULL
+      ),
+      'snap', pg_catalog.pg_current_snapshot()::text))::text);
+
+  FOREACH v_planned IN ARRAY v_plan
+  LOOP
+    v_status := pgsync_generated.apply_operation(v_planned.action, v_planned.model, v_planned.id, v_planned.data);
+    IF v_status = 'missing' THEN
+      PERFORM pg_catalog.set_config('pgsync.commit', '', true);
+      IF v_count = 1 THEN
+        RETURN pgsync_private.refusal(
+          'mutate_update_entity_not_found',
+          pg_catalog.format('no such row: %s', v_planned.id),
+          pg_catalog.jsonb_build_object('missingIds', pg_catalog.jsonb_build_array(v_planned.id)));
+      END IF;
+      RAISE EXCEPTION USING
+        ERRCODE = 'PS406',
+        MESSAGE = pg_catalog.format('no such row: %s', v_planned.id),
+        DETAIL = pg_catalog.format('operation %s', v_planned.index),
+        HINT = 'An earlier operation of the same commit deleted it.';
+    END IF;
+  END LOOP;
+  PERFORM pg_catalog.set_config('pgsync.commit', '', true);
+
+  v_result := pg_catalog.jsonb_build_object(
+    'outcome', 'committed',
+    'serverTxId', v_server_tx_id,
+    'createdAt', pgsync_private.iso(v_created_at),
+    'ops', v_count,
+    'replayed', false);
+  INSERT INTO pgsync_private.commit (
+    organization_id, participant_kind, participant_id, key, request_hash, server_tx_id, xid, ordinal, capability_id,
+    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, result, created_at
+  )
+  VALUES (
+    v_organization, v_kind, v_participant, p_key, v_hash, v_server_tx_id, pg_catalog.pg_current_xact_id(), v_ordinal,
+    p_identity ->> 'capabilityId', p_identity -> 'onBehalfOf' ->> 'kind', p_identity -> 'onBehalfOf' ->> 'id', v_count,
+    (
+      SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('action', p.action, 'model', p.model_key, 'id', p.id) ORDER BY p.index)
+      FROM pg_catalog.unnest(v_plan) AS p
+    ),
+    v_result, v_created_at
+  );
+  RETURN v_result;
+END
+$function$;
+
+ALTER FUNCTION pgsync_private.commit(jsonb, text, jsonb, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.commit(jsonb, text, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.commit(jsonb, text, jsonb, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_private.commit(jsonb, text, jsonb, jsonb) IS 'The whole way of a commit, in the caller''s transaction.';

@@ -1,0 +1,1 @@
+SELECT pgsync.maintain_v1();

@@ -1,0 +1,3 @@
+
+INSERT INTO pgsync_private.migration (name)
+VALUES ({{ name }});
