@@ -17,12 +17,12 @@ class Project(Model):
     archived: bool = False
 
 
-class Task(Model, claims="advisory"):
+class Task(Model):
     title: str
     status: Literal["todo", "doing", "done"] = "todo"
     priority: int = 0
     due: date | None = None
-    tags: list[str] = []
+    tags: list[str] = Field([])
     assignee_id: str | None = Field(None, index=True)
     project_id: Ref[Project] | None = Field(None, on_delete="cascade")
 

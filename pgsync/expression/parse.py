@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
-from typing import Final, NoReturn
+from typing import Final
 from uuid import UUID
 
 import sqlglot
@@ -40,7 +40,7 @@ from pgsync.expression.tree import (
 from pgsync.models import Field, Kind, Model
 
 _MAX_BYTES: Final = 10_000
-_MAX_DEPTH: Final = 50
+_MAX_DEPTH: Final = 20  # well below where sqlglot runs out of stack, whoever calls
 
 _NUMBERS: Final = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
 _ORDERED: Final = (*_NUMBERS, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.UUID, Kind.BOOLEAN)
@@ -96,8 +96,8 @@ def rule_of(model: Model) -> Rule | None:
     return None if model.rule is None else parse_rule(model.rule, model.fields)
 
 
-class _Refused(Exception):
-    """Leaves the term that is being read; the refusal has been noted."""
+class _RefusedError(Exception):
+    """Leaves the term that is being read; the refusal has been noted by then."""
 
 
 class _Reader:
@@ -116,7 +116,10 @@ class _Reader:
             return None
         try:
             statements = sqlglot.parse(text, read="postgres")
-        except (SqlglotError, RecursionError) as error:
+        except RecursionError:
+            self.refusals.append(Refusal(shown, f"is nested deeper than {_MAX_DEPTH} levels", "flatten the rule"))
+            return None
+        except SqlglotError as error:
             reason = str(error).split("\n")[0].rstrip(".").replace("\x1b[4m", "").replace("\x1b[0m", "")
             self.refusals.append(Refusal(shown, f"is not an SQL expression ({reason})", "correct its syntax"))
             return None
@@ -132,12 +135,12 @@ class _Reader:
         self._depth += 1
         try:
             if self._depth > _MAX_DEPTH:
-                self._refuse(node, f"is nested deeper than {_MAX_DEPTH} levels", "flatten the rule")
+                raise self._refuse(node, f"is nested deeper than {_MAX_DEPTH} levels", "flatten the rule")
             read = _PREDICATES.get(type(node))
             if read is None:
-                self._refuse_unknown(node)
+                raise self._refuse_unknown(node)
             return read(self, node)
-        except _Refused:
+        except _RefusedError:
             return None
         finally:
             self._depth -= 1
@@ -174,13 +177,13 @@ class _Reader:
     def _bare(self, node: exp.Expression) -> Predicate:
         operand = self._operand(node)
         if not isinstance(operand, ColumnOperand) or operand.kind is not Kind.BOOLEAN or operand.array:
-            self._refuse(node, "is not true or false by itself", "compare it with something")
+            raise self._refuse(node, "is not true or false by itself", "compare it with something")
         return Truth(operand)
 
     def _is(self, node: exp.Expression) -> Predicate:
         self._only(node, "this", "expression", "negate")
         if not isinstance(node.expression, exp.Null):
-            self._refuse(node, "IS takes only NULL here", "write the column alone, or NOT <column>")
+            raise self._refuse(node, "IS takes only NULL here", "write the column alone, or NOT <column>")
         term = IsNull(self._operand(node.this))
         return Not(term) if node.args.get("negate") else term
 
@@ -192,7 +195,7 @@ class _Reader:
         left, right = self._operands(node, [node.this, node.expression])
         left, right, kind = self._agree(node, left, right)
         if operator not in ("=", "<>") and kind not in _ORDERED:
-            self._refuse(
+            raise self._refuse(
                 node,
                 "orders text, which depends on the collation of the database",
                 "compare text with =, <> or IN, and order only numbers, dates, uuids and booleans",
@@ -202,7 +205,7 @@ class _Reader:
     def _any(self, node: exp.Expression, operator: Operator) -> Predicate:
         self._only(node.expression, "this")
         if operator != "=":
-            self._refuse(node, "only = goes with ANY", "write NOT (x = ANY (..)) to exclude")
+            raise self._refuse(node, "only = goes with ANY", "write NOT (x = ANY (..)) to exclude")
         inner = node.expression.this
         if isinstance(inner, exp.Paren):
             self._only(inner, "this")
@@ -213,21 +216,23 @@ class _Reader:
         elif isinstance(array, ColumnOperand) and array.array:
             element = ColumnOperand(array.column, array.kind, array.sql_type)
         else:
-            self._refuse(node, "ANY takes an array column or actor.groups", "write IN (..) for a list of values")
+            raise self._refuse(node, "ANY takes an array column or actor.groups", "write IN (..) for a list of values")
         item, seen, kind = self._agree(node, item, element)
         if isinstance(seen, ColumnOperand) and seen.as_text:
-            self._refuse(node, "compares text with elements that are not", "keep the ids in a text[] column")
+            raise self._refuse(node, "compares text with elements that are not", "keep the ids in a text[] column")
         return AnyOf(item, array, kind)
 
     def _in(self, node: exp.Expression) -> Predicate:
         self._only(node, "this", "expressions")
         item, *choices = self._operands(node, [node.this, *node.expressions])
         if not choices:
-            self._refuse(node, "is an empty list", "list at least one value")
+            raise self._refuse(node, "is an empty list", "list at least one value")
         agreed = [self._agree(node, item, choice) for choice in choices]
-        if len({(left, kind) for left, _, kind in agreed}) > 1:
-            self._refuse(node, "lists values of different types", "list values of the type of the left side")
-        return In(agreed[0][0], tuple(right for _, right, _ in agreed), agreed[0][2])
+        kinds = {kind for _, _, kind in agreed}
+        kind = max(kinds, key=_NUMBERS.index) if kinds <= set(_NUMBERS) else agreed[0][2]
+        if len({left for left, _, _ in agreed}) > 1 or not (kinds == {kind} or kinds <= set(_NUMBERS)):
+            raise self._refuse(node, "lists values of different types", "list values of the type of the left side")
+        return In(agreed[0][0], tuple(right for _, right, _ in agreed), kind)
 
     def _between(self, node: exp.Expression) -> Predicate:
         self._only(node, "this", "low", "high")
@@ -246,10 +251,10 @@ class _Reader:
         for part in parts:
             try:
                 found.append(self._operand(part))
-            except _Refused:
+            except _RefusedError:
                 continue
         if len(found) < len(parts):
-            raise _Refused
+            raise _RefusedError
         return found
 
     def _operand(self, node: exp.Expression) -> Operand:
@@ -265,29 +270,29 @@ class _Reader:
         if isinstance(node, exp.Boolean):
             return Constant("t" if node.this else "f", Kind.BOOLEAN)
         if isinstance(node, exp.Null):
-            self._refuse(node, "a comparison with NULL is never true", "write IS NULL or IS NOT NULL")
-        self._refuse_unknown(node)
+            raise self._refuse(node, "a comparison with NULL is never true", "write IS NULL or IS NOT NULL")
+        raise self._refuse_unknown(node)
 
     def _column(self, node: exp.Column) -> Operand:
         self._only(node, "this", "table")
         identifier, table = node.this, node.args.get("table")
         if not isinstance(identifier, exp.Identifier):
-            self._refuse_unknown(node)
+            raise self._refuse_unknown(node)
         if table is not None:
             if _folded(table) != "actor" or table.args.get("quoted"):
-                self._refuse(node, "a rule sees the columns of its own row only", "write columns without a table")
+                raise self._refuse(node, "a rule sees the columns of its own row only", "write columns without a table")
             name = _folded(identifier)
             if name not in list(Actor):
-                self._refuse(node, f"an actor has {', '.join(Actor)} only", "use one of these")
+                raise self._refuse(node, f"an actor has {', '.join(Actor)} only", "use one of these")
             self.uses_actor = True
             return ActorOperand(Actor(name))
         column = _folded(identifier)
         field = self._fields.get(column)
         if field is None:
-            self._refuse(node, "is no column of the model", self._suggest(identifier.this))
+            raise self._refuse(node, "is no column of the model", self._suggest(identifier.this))
         base = re.sub(r"\(\d+(,\d+)?\)", "", field.sql_type.removesuffix("[]"))
         if field.kind is not Kind.JSON and _TYPES.get(base) is not field.kind:
-            self._refuse(
+            raise self._refuse(
                 node, f"type {field.sql_type} does not compare alike in Postgres and here", "use another column"
             )
         self.columns.add(column)
@@ -306,9 +311,9 @@ class _Reader:
         try:
             number = Decimal(text)
         except InvalidOperation:
-            self._refuse(node, "is not a plain number", "write digits and a decimal point")
+            raise self._refuse(node, "is not a plain number", "write digits and a decimal point") from None
         if len(text) > 40 or not -100 < number.adjusted() < 100:
-            self._refuse(node, "is too long a number", "write at most 40 digits")
+            raise self._refuse(node, "is too long a number", "write at most 40 digits")
         whole = number == number.to_integral_value()
         return Constant(f"{number:f}", Kind.INTEGER if whole and "." not in text else Kind.DECIMAL)
 
@@ -316,11 +321,11 @@ class _Reader:
         """Both sides and the kind in which they are compared. A string literal becomes what the other side is."""
         for operand in (left, right):
             if isinstance(operand, ActorOperand) and operand.attribute is Actor.GROUPS:
-                self._refuse(node, "actor.groups is a list", "write <text> = ANY (actor.groups)")
+                raise self._refuse(node, "actor.groups is a list", "write <text> = ANY (actor.groups)")
             if isinstance(operand, ColumnOperand) and operand.array:
-                self._refuse(node, f"{operand.column} is an array", "write <value> = ANY (<array column>)")
+                raise self._refuse(node, f"{operand.column} is an array", "write <value> = ANY (<array column>)")
             if isinstance(operand, ColumnOperand) and operand.kind is Kind.JSON:
-                self._refuse(
+                raise self._refuse(
                     node, f"{operand.column} is JSON, which a rule can only test for NULL", "use a plain column"
                 )
         if isinstance(left, Constant) and left.kind is Kind.TEXT and not isinstance(right, Constant):
@@ -328,7 +333,7 @@ class _Reader:
             return left, right, kind
         if isinstance(right, Constant) and right.kind is Kind.TEXT:
             if isinstance(left, ActorOperand) and left.attribute is Actor.KIND and right.text not in _PARTICIPANTS:
-                self._refuse(node, f"no actor is a {right.text!r}", f"use one of {', '.join(_PARTICIPANTS)}")
+                raise self._refuse(node, f"no actor is a {right.text!r}", f"use one of {', '.join(_PARTICIPANTS)}")
             if _kind(left) is not Kind.TEXT:
                 right = self._convert(node, right, left)
         left_kind, right_kind = _kind(left), _kind(right)
@@ -337,11 +342,11 @@ class _Reader:
         if left_kind in _NUMBERS and right_kind in _NUMBERS:
             return left, right, self._number_kind(node, left, right)
         for one, other in ((left, right), (right, left)):
-            if isinstance(one, ActorOperand) and isinstance(other, ColumnOperand):
-                if other.kind in (Kind.UUID, Kind.INTEGER):
-                    text = ColumnOperand(other.column, other.kind, other.sql_type, as_text=True)
-                    return (text if left is other else left), (text if right is other else right), Kind.TEXT
-        self._refuse(
+            ids = isinstance(other, ColumnOperand) and other.kind in (Kind.UUID, Kind.INTEGER)
+            if isinstance(one, ActorOperand) and isinstance(other, ColumnOperand) and ids:
+                text = ColumnOperand(other.column, other.kind, other.sql_type, as_text=True)
+                return (text if left is other else left), (text if right is other else right), Kind.TEXT
+        raise self._refuse(
             node,
             f"compares {_describe(left)} with {_describe(right)}",
             "compare values of one type",
@@ -352,18 +357,20 @@ class _Reader:
         if Kind.FLOAT not in kinds:
             return Kind.DECIMAL
         if Kind.DECIMAL in kinds and isinstance(left, ColumnOperand) and isinstance(right, ColumnOperand):
-            self._refuse(node, "compares double precision with numeric", "give both columns one type")
+            raise self._refuse(node, "compares double precision with numeric", "give both columns one type")
         return Kind.FLOAT
 
     def _convert(self, node: exp.Expression, literal: Constant, other: Operand) -> Constant:
         kind = _kind(other)
         convert = _LITERALS.get(kind)
         if convert is None:
-            self._refuse(node, f"compares {_describe(other)} with a string", "compare values of one type")
+            raise self._refuse(node, f"compares {_describe(other)} with a string", "compare values of one type")
         try:
             return Constant(convert(literal.text), kind)
         except ValueError as error:
-            self._refuse(node, f"{literal.text!r} is not {_KIND_NAMES[kind]} ({error})", _LITERAL_REMEDY[kind])
+            raise self._refuse(
+                node, f"{literal.text!r} is not {_KIND_NAMES[kind]} ({error})", _LITERAL_REMEDY[kind]
+            ) from None
 
     # Refusing
 
@@ -371,24 +378,24 @@ class _Reader:
         """Refuses a node that says more than we read from it."""
         extra = [name for name, value in node.args.items() if value and name not in looked_at]
         if extra:
-            self._refuse(node, f"{', '.join(extra)} of {_name(node)} is not supported", "write it another way")
+            raise self._refuse(node, f"{', '.join(extra)} of {_name(node)} is not supported", "write it another way")
 
     def _must(self, term: Predicate | None) -> Predicate:
         if term is None:
-            raise _Refused
+            raise _RefusedError
         return term
 
-    def _refuse_unknown(self, node: exp.Expression) -> NoReturn:
-        self._refuse(
+    def _refuse_unknown(self, node: exp.Expression) -> _RefusedError:
+        return self._refuse(
             node,
             f"{_name(node)} cannot be decided alike in Postgres and on the stream",
             "use columns, actor.*, literals, AND, OR, NOT, =, <>, <, <=, >, >=, IN (..), IS NULL and = ANY (..)",
         )
 
-    def _refuse(self, node: exp.Expression, reason: str, remedy: str) -> NoReturn:
+    def _refuse(self, node: exp.Expression, reason: str, remedy: str) -> _RefusedError:
         shown = node.sql(dialect="postgres", comments=False)
         self.refusals.append(Refusal(shown if len(shown) < 80 else shown[:77] + "...", reason, remedy))
-        raise _Refused
+        return _RefusedError()
 
 
 _OPERATORS: Final[Mapping[type[exp.Expression], Operator]] = {

@@ -26,6 +26,7 @@ from pgsync.expression.tree import (
     Truth,
 )
 from pgsync.models import Kind
+from pgsync.names import literal, quote
 
 _ACTOR: Final[Mapping[Actor, str]] = {
     Actor.ID: "(SELECT pgsync.participant_id())",
@@ -43,8 +44,8 @@ _CASTS: Final[Mapping[Kind, str]] = {
 
 
 def render_rule(rule: Rule, *, alias: str | None = None) -> str:
-    """The rule as a boolean SQL expression, byte-stable. `alias` goes before each column (`alias."column"`)."""
-    return _predicate(rule.predicate, "" if alias is None else f"{alias}.")
+    """The rule as a boolean SQL expression, byte-stable. `alias` goes before each column."""
+    return _predicate(rule.predicate, "" if alias is None else f"{quote(alias)}.")
 
 
 def _predicate(node: Predicate, prefix: str) -> str:
@@ -72,8 +73,7 @@ def _predicate(node: Predicate, prefix: str) -> str:
 def _operand(operand: Operand, prefix: str) -> str:
     match operand:
         case ColumnOperand(column=column, as_text=as_text):
-            quoted = column.replace('"', '""')
-            return f'{prefix}"{quoted}"' + ("::pg_catalog.text" if as_text else "")
+            return prefix + quote(column) + ("::pg_catalog.text" if as_text else "")
         case ActorOperand(attribute):
             return _ACTOR[attribute]
     match operand.kind:
@@ -81,8 +81,4 @@ def _operand(operand: Operand, prefix: str) -> str:
             return "TRUE" if operand.text == "t" else "FALSE"
         case Kind.INTEGER | Kind.DECIMAL | Kind.FLOAT:
             return operand.text
-    quoted = operand.text.replace("'", "''")
-    # A backslash means itself in a plain literal only while standard_conforming_strings is on.
-    return (f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in quoted else f"'{quoted}'") + _CASTS.get(
-        operand.kind, ""
-    )
+    return literal(operand.text) + _CASTS.get(operand.kind, "")

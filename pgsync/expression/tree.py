@@ -119,7 +119,7 @@ Predicate = Compare | In | AnyOf | IsNull | Truth | Not | And | Or
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A whole rule. `columns` are those it looks at, sorted; `uses_actor` is false when it is the same for every reader."""
+    """A whole rule. `columns` are those it looks at, sorted; without `uses_actor` it is the same for every reader."""
 
     predicate: Predicate
     columns: tuple[str, ...]

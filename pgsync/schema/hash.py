@@ -37,7 +37,7 @@ def fnv1a(value: Any) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with keys in the order of their UTF-16 code units, no spaces, numbers and strings spelled as JavaScript does.
+    """JSON with keys in the order of their UTF-16 code units, no spaces, numbers and strings in JavaScript's spelling.
 
     Raises TypeError for a value that JSON does not have.
     """
@@ -74,7 +74,7 @@ def _string(text: str) -> str:
 
 
 def _number(value: int | float) -> str:
-    """`Number.prototype.toString`: shortest digits that come back to the same double, exponent from 1e21 and below 1e-6."""
+    """`Number.prototype.toString`: the shortest digits for the double, an exponent from 1e21 on and below 1e-6."""
     if isinstance(value, int) and -(2**53) <= value <= 2**53:
         return str(value)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from pgsync.schema.model import Model, is_declared
+from pgsync.schema.model import is_declared
 from pgsync.schema.problem import SchemaError, SchemaLoadError
 from pgsync.schema.schema import Schema
 
@@ -60,7 +60,7 @@ def _load_file(path: Path, attribute: str) -> Schema:
             exec(code, module.__dict__)
         except (SchemaError, SchemaLoadError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  it is the author's code that runs here
             _explain(error, str(path))
         return _take(module, attribute, str(path))
 
@@ -75,7 +75,7 @@ def _load_module(name: str, attribute: str) -> Schema:
             module = importlib.import_module(name)
         except (SchemaError, SchemaLoadError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  it is the author's code that runs here
             _explain(error, name)
         return _take(module, attribute, name)
 
@@ -89,11 +89,10 @@ def _take(module: ModuleType, attribute: str, source: str) -> Schema:
         return value
     if isinstance(value, Mapping):
         return Schema.from_json(dict(value))
+    values: list[object] = [item for item in names.values() if is_declared(item)]
     if attribute:
-        values = value if isinstance(value, (list, tuple)) else [value]
-    else:
-        values = [item for item in names.values() if is_declared(item)]
-    models: list[type[Model]] = [item for item in values if is_declared(item)]
+        values = list(value) if isinstance(value, (list, tuple)) else [value]
+    models = [item for item in values if is_declared(item)]
     if not models or len(models) != len(values):
         what = f"{attribute!r} in {source} is" if attribute else f"{source} has"
         raise SchemaLoadError(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ ParticipantKind = Literal["user", "agent", "system"]
 class Ref(Generic[T]):
     """A belongs-to reference: the field holds the id of a row of the other model.
 
-    Name the attribute with the suffix `_id` or `Id`; without it the relation is called as the field, or say `relation=`.
+    Name the attribute with the suffix `_id` or `Id`, which the relation's name is then without; or say `relation=`.
     A model that is defined further down is named by a string: `Ref["Project"]`.
     """
 
@@ -66,7 +66,7 @@ class FieldOptions:
     fk: bool = True
 
 
-def Field(
+def Field(  # noqa: N802  reads as what it declares, beside Model and Ref
     default: Any = MISSING,
     *,
     name: str | None = None,
@@ -84,9 +84,9 @@ def Field(
     cannot have it (`name="class"`), `column` a column name of one's own. `index` makes an index (references have one
     unless told otherwise), `unique` a unique constraint within the tenant.
 
-    Of references only: `relation` is the accessor's name (default: the field's without `_id`/`Id`); `parent` puts the row
-    into the sync groups of the row it refers to; `on_delete` is the foreign key's action (default `no action`); `fk=False`
-    leaves the foreign key out.
+    Of references only: `relation` is the accessor's name (default: the field's without `_id`/`Id`); `parent` puts the
+    row into the sync groups of the row it refers to; `on_delete` is the foreign key's action (default `no action`);
+    `fk=False` leaves the foreign key out.
     """
     return FieldOptions(default, name, column, index, unique, relation, parent, on_delete, fk)
 
@@ -122,9 +122,9 @@ class Model:
     categories, TaskComment -> taskComments), `typename` its name in deltas (default: the class name), `table` and
     `namespace` where its rows are (default: the key in snake_case, in `public`). `tenant` is the column that holds the
     organization; None means rows that all organizations share. `mutable=False` refuses writes from clients. `load` is
-    `instant` or `lazy`. `scope=True` makes each row a sync group `<typename in lower case>:<id>`, `scope="matter"` names
-    the kind; `groups=["inbox:recipient_id"]` puts a row into `inbox:<value>`; without any of these and without a parent
-    a row belongs to its organization. `grants=("user", "workspace")` names the two references of a membership row.
+    `instant` or `lazy`. `scope=True` makes each row a sync group `<typename in lower case>:<id>`, `scope="matter"`
+    names the kind; `groups=["inbox:recipient_id"]` puts a row into `inbox:<value>`; without any of these and without a
+    parent a row belongs to its organization. `grants=("user", "workspace")` names the two references of a membership.
     `rule` is a boolean SQL expression over columns and `actor.*` that a row must also meet to be read. `conflict` maps
     participant kinds to `reject`, `notify` or `overwrite`. `claims="enforced"` makes claims hold for direct SQL too.
     `without` lists base fields that the table does not have (`createdAt`, `updatedAt`, `createdBy`). `abstract=True`
@@ -142,14 +142,14 @@ class Model:
         typename: str | None = None,
         table: str | None = None,
         namespace: str | Missing = MISSING,
-        tenant: str | None | Missing = MISSING,
+        tenant: str | Missing | None = MISSING,
         mutable: bool | Missing = MISSING,
         load: Literal["instant", "lazy"] | Missing = MISSING,
         scope: bool | str | Missing = MISSING,
         groups: str | Sequence[str] | Missing = MISSING,
-        grants: tuple[str, str] | None | Missing = MISSING,
-        rule: str | None | Missing = MISSING,
-        conflict: Mapping[ParticipantKind, OnStale] | None | Missing = MISSING,
+        grants: tuple[str, str] | Missing | None = MISSING,
+        rule: str | Missing | None = MISSING,
+        conflict: Mapping[ParticipantKind, OnStale] | Missing | None = MISSING,
         claims: Literal["advisory", "enforced"] | Missing = MISSING,
         without: Sequence[str] | Missing = MISSING,
         abstract: bool = False,
@@ -184,7 +184,7 @@ class Model:
         raise TypeError(f"{type(self).__name__} declares a table; rows travel as JSON objects, not as instances")
 
 
-def is_declared(value: object) -> bool:
+def is_declared(value: object) -> TypeGuard[type[Model]]:
     """Whether this is a model class that stands for a table."""
     return isinstance(value, type) and issubclass(value, Model) and not value.__pgsync_options__.abstract
 

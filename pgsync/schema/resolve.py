@@ -33,10 +33,29 @@ MAX_NAME: Final = MAX_BYTES - 12
 """Longest name of a model in SQL: room for the verb in the names of its functions."""
 
 _MODEL_KEYS: Final = frozenset(
-    "fields relations load typename tableName tenancy plane scope grants entityRoles conflict bootstrapLimit"
-    " bootstrapOrderBy mutable lazyObservable persist autoFill requiredFields routingOnly".split()
+    [
+        "fields",
+        "relations",
+        "load",
+        "typename",
+        "tableName",
+        "tenancy",
+        "plane",
+        "scope",
+        "grants",
+        "entityRoles",
+        "conflict",
+        "bootstrapLimit",
+        "bootstrapOrderBy",
+        "mutable",
+        "lazyObservable",
+        "persist",
+        "autoFill",
+        "requiredFields",
+        "routingOnly",
+    ]
 )
-_EXTENSION_KEYS: Final = frozenset("strict id namespace rule claims without fields relations".split())
+_EXTENSION_KEYS: Final = frozenset(["strict", "id", "namespace", "rule", "claims", "without", "fields", "relations"])
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
 _KIND = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -265,7 +284,7 @@ class _Resolver:
                     self._report(
                         draft.key,
                         None,
-                        f"{what} {spelling!r} is also the {owner_what} of {owner!r}, and requests may use either spelling",
+                        f"{what} {spelling!r} is also the {owner_what} of {owner!r}, and requests may use either",
                         f"give one of them another {what}",
                     )
         names: dict[str, str] = {}

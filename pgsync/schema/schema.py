@@ -41,7 +41,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, document: object) -> Schema:
-        """The schema of a SchemaJSON document, which is kept as it came: its hash is the one that its author computes."""
+        """The schema of a SchemaJSON document, which is kept as it came, so its hash is the one its author computes."""
         schema = cls.__new__(cls)
         schema._settle(copy.deepcopy(document), [])
         return schema

@@ -25,7 +25,6 @@ from pgsync.schema.hash import EXTENSION
 from pgsync.schema.model import MISSING, FieldOptions, Marker, Missing, Model, Ref, plural_key
 from pgsync.schema.problem import Problem
 from pgsync.schema.types import (
-    BIGINT,
     BOOLEAN,
     BY_SQL,
     DATE,
@@ -43,6 +42,11 @@ from pgsync.schema.types import (
 )
 
 VERSION = 3
+
+# What get_origin answers, which the type checker does not know.
+_ANNOTATED: Any = Annotated
+_CLASS_VAR: Any = ClassVar
+_UNIONS: tuple[Any, ...] = (Union, types.UnionType)
 
 _PYTHON_TYPES: Mapping[Any, ColumnType] = {
     str: TEXT,
@@ -68,7 +72,7 @@ class _Type:
     target: type[Model] | None = None
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
         self.message = message
@@ -191,7 +195,7 @@ class _ModelWriter:
         name = options.name or attribute
         try:
             field_type = self._read_type(self._evaluate(annotation, owner))
-        except _Refused as refused:
+        except _RefusedError as refused:
             self._report(name, refused.message, refused.remedy)
             return
         if name == "id":
@@ -279,21 +283,25 @@ class _ModelWriter:
             module = sys.modules.get(owner.__module__)
             try:
                 annotation = eval(text, dict(vars(module)) if module else {}, dict(self._names))
-            except Exception as error:
-                raise _Refused(f"type {text!r} cannot be read ({error})", "import or define what it names") from None
+            except Exception as error:  # noqa: BLE001  it is the author's code that runs here
+                raise _RefusedError(
+                    f"type {text!r} cannot be read ({error})", "import or define what it names"
+                ) from None
         return annotation
 
     def _read_type(self, annotation: Any) -> _Type:
         origin = typing.get_origin(annotation)
-        if origin is Annotated:
+        if origin is _ANNOTATED:
             base, *extra = typing.get_args(annotation)
             marker = next((item for item in extra if isinstance(item, Marker)), None)
             return _Type(BY_SQL[marker.sql]) if marker else self._read_type(base)
-        if origin is Union or origin is types.UnionType:
+        if origin in _UNIONS:
             members = [self._resolved_member(item) for item in typing.get_args(annotation)]
             rest = [item for item in members if item is not types.NoneType]
             if len(rest) != 1 or len(rest) == len(members):
-                raise _Refused(f"type {_show(annotation)} has more than one kind of value", "use one type, or JSON")
+                raise _RefusedError(
+                    f"type {_show(annotation)} has more than one kind of value", "use one type, or JSON"
+                )
             inner = self._read_type(rest[0])
             return _Type(inner.column, True, inner.enum_values, inner.target)
         if origin is Literal:
@@ -312,7 +320,7 @@ class _ModelWriter:
             column_type = None
         if column_type is None:
             hint = "write Ref[...] around it" if _is_model(annotation) else f"use {_KNOWN}"
-            raise _Refused(f"type {_show(annotation)} has no column type", hint)
+            raise _RefusedError(f"type {_show(annotation)} has no column type", hint)
         return _Type(column_type)
 
     def _resolved_member(self, item: Any) -> Any:
@@ -321,12 +329,14 @@ class _ModelWriter:
     def _read_reference(self, annotation: Any) -> _Type:
         arguments = typing.get_args(annotation)
         if not arguments:
-            raise _Refused("refers to nothing", "write Ref[<model>]")
+            raise _RefusedError("refers to nothing", "write Ref[<model>]")
         target = self._evaluate(arguments[0], self._cls)
         if not _is_model(target):
-            raise _Refused(f"refers to {_show(target)}, which is not a model", "name a class that derives from Model")
+            raise _RefusedError(
+                f"refers to {_show(target)}, which is not a model", "name a class that derives from Model"
+            )
         if target not in self._keys:
-            raise _Refused(
+            raise _RefusedError(
                 f"refers to {_show(target)}, which is not part of this schema",
                 f"add {_show(target)} to Schema(...), or hold its id in a plain field",
             )
@@ -339,7 +349,7 @@ class _ModelWriter:
             return JSONB
         inner = self._read_type(item)
         if inner.nullable or inner.enum_values or inner.target or inner.column.array or inner.column.kind is Kind.JSON:
-            raise _Refused(
+            raise _RefusedError(
                 f"a list of {_show(item)} has no array type",
                 "use a list of a plain type, or list alone, which is stored as jsonb",
             )
@@ -359,7 +369,7 @@ def _annotations(cls: type[Model]) -> dict[str, tuple[object, type]]:
             is_class_variable = (
                 annotation.startswith(("ClassVar", "typing.ClassVar"))
                 if isinstance(annotation, str)
-                else annotation is ClassVar or typing.get_origin(annotation) is ClassVar
+                else _CLASS_VAR in (annotation, typing.get_origin(annotation))
             )
             if not name.startswith("_") and not is_class_variable:
                 found[name] = (annotation, owner)
@@ -374,13 +384,13 @@ def _id_type(cls: type[Model]) -> ColumnType:
     writer = _ModelWriter(cls, {cls: ""}, [])
     try:
         return writer._read_type(writer._evaluate(*found)).column
-    except _Refused:
+    except _RefusedError:
         return TEXT
 
 
 def _enum_values(values: Sequence[object]) -> tuple[str, ...]:
     if not values or not all(isinstance(value, str) for value in values):
-        raise _Refused(f"choice {', '.join(map(repr, values))} is not of strings", "use strings, or a plain type")
+        raise _RefusedError(f"choice {', '.join(map(repr, values))} is not of strings", "use strings, or a plain type")
     return tuple(str(value) for value in values)
 
 
