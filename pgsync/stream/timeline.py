@@ -31,6 +31,8 @@ DEFAULT_SPACING_TRANSACTIONS: Final = 16
 # A sample that misses more than this of what its predecessor saw was taken long ago: the predecessor serves better.
 _MAX_STEPS_BACK: Final = 64
 _MAX_HISTORY_SAMPLES: Final = 1024
+# Ids that `snapshot_at` is willing to list one by one.
+_MAX_GAP: Final = 10_000
 # How far the window may grow when the stream carries no sample at all.
 _STARVED_FACTOR: Final = 4
 
@@ -159,18 +161,14 @@ class Timeline:
         # Transactions with an id above all before them: the first id >= x is found by bisection, whatever the order.
         self._record_xids: list[int] = []
         self._record_ordinals: list[int] = []
-        self._samples: list[_Sample] = []
-        self._sample_positions: list[int] = []
+        start = _Sample(position, sample if sample is not None else NOTHING, (), 0)
+        self._samples = [start]
+        self._sample_positions = [position]
         self._history: list[_Sample] = []
         # Everything streamed that has left the window is visible in, or late for, `floor`; or it is below `horizon`.
-        self._floor: _Sample | None = None
+        self._floor = start
         self._horizon = horizon
-        self._newest = NOTHING
-        if sample is not None:
-            self._floor = _Sample(position, sample, (), 0)
-            self._samples.append(self._floor)
-            self._sample_positions.append(position)
-            self._newest = sample
+        self._newest = start.snapshot
 
     @property
     def head(self) -> int:
@@ -180,8 +178,7 @@ class Timeline:
     @property
     def transactions_since_sample(self) -> int:
         """How much of the stream no kept sample covers; have a heartbeat written when it grows (say, over 256)."""
-        last = self._samples[-1].ordinal if self._samples else 0
-        return self._base + len(self._xids) - last
+        return self._base + len(self._xids) - self._samples[-1].ordinal
 
     def load(self, samples: Iterable[tuple[int, Snapshot]]) -> None:
         """Older stored samples (position, snapshot), in any order; for premises from before this process started."""
@@ -214,25 +211,22 @@ class Timeline:
         if (snapshot.xmax, -len(snapshot.xip)) > (self._newest.xmax, -len(self._newest.xip)):
             self._newest = snapshot
         ordinal = self._base + bisect_right(self._ends, position)
-        late: list[int] = []
-        start = 0
-        if self._samples:
-            last = self._samples[-1]
-            if ordinal != last.ordinal and ordinal - last.ordinal < self._spacing:
-                return
-            if snapshot.xmax < last.snapshot.xmax or ordinal < last.ordinal:
-                return
-            if ordinal == last.ordinal and snapshot == last.snapshot:
-                return
-            # Seen by the sample before and not by this one: streamed but not yet visible (or rolled back: no harm).
-            late = [x for x in snapshot.xip if last.snapshot.sees(x)]
-            if len(late) > _MAX_STEPS_BACK:
-                return
-            late += [x for x in last.late if not snapshot.sees(x)]
-            start = max(last.ordinal - self._base, 0)
+        last = self._samples[-1]
+        if last.snapshot is not NOTHING and 0 < ordinal - last.ordinal < self._spacing:
+            return
+        if snapshot.xmax < last.snapshot.xmax or ordinal < last.ordinal:
+            return
+        if ordinal == last.ordinal and snapshot == last.snapshot:
+            return
+        # Seen by the sample before and not by this one: streamed but not yet visible (or rolled back: no harm).
+        late = [x for x in snapshot.xip if last.snapshot.sees(x)]
+        if len(late) > _MAX_STEPS_BACK:
+            return
+        start = max(last.ordinal - self._base, 0)
+        late += [x for x in last.late if not snapshot.sees(x)]
         late += [x for x in self._xids[start : ordinal - self._base] if not snapshot.sees(x)]
         kept = _Sample(position, snapshot, tuple(dict.fromkeys(late)), ordinal)
-        if self._samples and self._samples[-1].ordinal == ordinal:
+        if last.ordinal == ordinal:
             self._samples[-1] = kept
             self._sample_positions[-1] = position
         else:
@@ -242,8 +236,11 @@ class Timeline:
     def evidence(self, read_at: int) -> Evidence:
         """What a reader at `read_at` had seen. Beyond the head it means the head; before the window it covers less.
 
-        A `read_at` inside a transaction does not cover that transaction.
+        A `read_at` inside a transaction does not cover that transaction; 0 covers nothing, not even what was there
+        when the number line began, because it is what `position_at` says when it cannot tell.
         """
+        if read_at <= 0:
+            return Evidence(NOTHING)
         found = bisect_right(self._sample_positions, read_at) - 1
         if found >= 0:
             sample = self._samples[found]
@@ -254,12 +251,15 @@ class Timeline:
             return Evidence(self._history[found].snapshot, self._history[found].late)
         return Evidence(NOTHING)
 
-    def snapshot_at(self, position: int) -> Snapshot:
+    def snapshot_at(self, position: int) -> Snapshot | None:
         """One snapshot that sees exactly what was streamed up to `position`; to be stored with a checkpoint.
 
-        Call it at the head or near it: the ids that were not yet streamed between sample and position are listed.
+        None when the stream has carried no sample near that position: a heartbeat has to come first. Meant for
+        positions within the window; the checkpoint of the head is the usual one.
         """
         evidence = self.evidence(position)
+        if evidence.snapshot is NOTHING or max(evidence.seen, default=0) > evidence.snapshot.xmax + _MAX_GAP:
+            return None
         return evidence.snapshot.including(evidence.seen)
 
     def position_at(self, snapshot: Snapshot) -> int:
@@ -270,9 +270,7 @@ class Timeline:
         floor = self._floor
         if snapshot.xmax < self._horizon:
             return 0
-        if floor is not None and not (
-            snapshot.covers(floor.snapshot) and all(snapshot.sees(xid) for xid in floor.late)
-        ):
+        if not (snapshot.covers(floor.snapshot) and all(snapshot.sees(xid) for xid in floor.late)):
             return 0
         first = self._base + len(self._xids)
         for xid in snapshot.xip:
@@ -289,13 +287,15 @@ class Timeline:
     def unstreamed(self, snapshot: Snapshot, xid: int) -> bool:
         """Whether `xid`, the last writer of a row that was read with `snapshot`, is still missing from the stream.
 
-        Then the stamp does not cover the row yet, and a short wait spares the reader a refusal.
+        Then the stamp does not cover the row yet, and a short wait spares the reader a refusal. Streamed is not always
+        covered: when an earlier commit is still invisible to the read, `evidence(stamp).covers(xid)` is False until the
+        row is read again.
         """
         return (
             snapshot.sees(xid)
             and xid not in self._ordinals
             and not self._newest.sees(xid)
-            and not (self._samples and xid in self._samples[-1].late)
+            and xid not in self._samples[-1].late
         )
 
     def streamed_all(self, snapshot: Snapshot) -> bool:
