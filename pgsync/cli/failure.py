@@ -1,0 +1,86 @@
+"""How a command tells that it failed: the code, what is wrong, what to do about it.
+
+An error that is not expected here is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import click
+import psycopg
+
+from pgsync.config import ConfigError
+from pgsync.errors import PgsyncError, code_of_sqlstate
+
+EXIT_REFUSED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNREACHABLE: Final = 3
+EXIT_INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is printed on standard error. `code` is one of the contract's, or a word of the command line's own."""
+
+    code: str
+    message: str
+    remedy: str | None = None
+    exit_code: int = EXIT_REFUSED
+
+    def show(self) -> None:
+        """Prints it; colours only on a terminal."""
+        click.echo(f"{click.style('error', fg='red', bold=True)} {click.style(self.code, bold=True)}", err=True)
+        for line in self.message.splitlines():
+            click.echo(f"  {line}", err=True)
+        if self.remedy:
+            click.echo(f"  {click.style('do', bold=True)}: {self.remedy}", err=True)
+
+
+def explain(error: Exception) -> Failure | None:
+    """The failure that an exception means to the person at the terminal; None for what nobody expected."""
+    # imported here: most commands fail without ever having loaded these
+    from pgsync.dev.embedded import EmbeddedPostgresError
+    from pgsync.schema.problem import SchemaError, SchemaLoadError
+
+    match error:
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx is not None else "pgsync"
+            return Failure("usage", error.format_message(), f"see `{command} --help`", EXIT_USAGE)
+        case click.ClickException():
+            return Failure("usage", error.format_message(), None, EXIT_USAGE)
+        case ConfigError():
+            return Failure("configuration", *_split(error, "; "), exit_code=EXIT_USAGE)
+        case SchemaError():
+            return Failure(error.code, str(error), "correct the schema and run the command again")
+        case SchemaLoadError():
+            return Failure("invalid_schema", error.message, error.remedy)
+        case PgsyncError():
+            remedy = error.details.get("hint")
+            return Failure(error.code, str(error), str(remedy) if remedy else None)
+        case EmbeddedPostgresError():
+            return Failure("embedded_postgres", *_split(error, ": "))
+        case psycopg.Error():
+            return _of_database(error)
+        case _:
+            return None
+
+
+def _split(error: Exception, mark: str) -> tuple[str, str | None]:
+    """What is wrong and what to do, which the messages of these errors hold in this order."""
+    what, _, remedy = str(error).partition(mark)
+    return what, remedy or None
+
+
+def _of_database(error: psycopg.Error) -> Failure:
+    message = error.diag.message_primary or str(error).strip()
+    if error.sqlstate is None or error.sqlstate.startswith(("08", "28", "57P", "3D")):
+        return Failure(
+            "connected_database_unreachable",
+            message,
+            "check that the server runs and that the connection string is right",
+            EXIT_UNREACHABLE,
+        )
+    detail = "\n".join(part for part in (message, error.diag.message_detail) if part)
+    return Failure(f"{code_of_sqlstate(error.sqlstate)} (SQLSTATE {error.sqlstate})", detail, error.diag.message_hint)

@@ -1,0 +1,52 @@
+"""`pgsync serve`: one gateway, on a database that a schema was pushed to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any
+
+import click
+
+from pgsync import log
+from pgsync.config import GatewayConfig, variable
+
+_HELP = {
+    "database_url": "Connection string of the role pgsync_gateway.",
+    "listener_url": "Connection string of the role pgsync_listener.",
+    "host": "Address to listen on.",
+    "port": "Port to listen on; 0 for a free one.",
+    "deployment": "Names the replication slot: gateways side by side each need their own.",
+    "read_pool_size": "Most database connections for reads.",
+    "write_pool_size": "Most database connections for writes.",
+    "body_limit_bytes": "Largest request body.",
+    "ring_seconds": "How long a client may be away and still resume.",
+    "ring_bytes": "Most memory for what clients may still resume from.",
+    "confirm_seconds": "How long a write waits for its echo from the write-ahead log.",
+    "log_level": "debug, info, warning or error.",
+    "log_format": "text or json.",
+}
+
+
+def _settings(command: Callable[..., None]) -> Callable[..., None]:
+    for setting in reversed(fields(GatewayConfig)):
+        default = "" if setting.default is MISSING else f" Default: {setting.default}."
+        command = click.option(
+            f"--{setting.name.replace('_', '-')}",
+            type={"int": int, "float": float}.get(str(setting.type), str),
+            metavar="URL" if setting.name.endswith("_url") else None,
+            help=f"{_HELP[setting.name]}{default} ${variable(setting.name)}",
+        )(command)
+    return command
+
+
+@click.command("serve")
+@_settings
+def command(**given: Any) -> None:
+    """Run a gateway until it is interrupted. Every option is also an environment variable; the option wins."""
+    from pgsync.gateway.app import run
+
+    config = GatewayConfig.load(**given)
+    log.configure(level=config.log_level, format=config.log_format)
+    asyncio.run(run(config))
