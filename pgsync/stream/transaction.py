@@ -34,8 +34,9 @@ class Change:
 
     `action` is the contract's letter: I, U or D (T: the whole table was truncated; then `row_id` is "").
     `organization` is None for a model that all organizations share. `groups` are the row's sync groups after the
-    change (before it, for D). `data` gives the JSON object of the row as bytes, encoded on first use and then kept; it is
-    None for D and T. `transaction_id` is the caller's own id of the operation.
+    change (before it, for D); `previous_groups` are those before a U, when they were others and the log has the old
+    row: who is only in them must see the row go. `data` gives the JSON object of the row as bytes, encoded on first use
+    and then kept; it is None for D and T. `transaction_id` is the caller's own id of the operation.
     """
 
     sync_id: int
@@ -48,6 +49,7 @@ class Change:
     transaction_id: str | None
     encode: Callable[[], bytes] | None
     _data: bytes | None = None
+    previous_groups: tuple[str, ...] | None = None
 
     @property
     def data(self) -> bytes | None:
@@ -62,11 +64,11 @@ class Change:
 class Transaction:
     """One committed transaction with its place in the number line.
 
-    `xid` is the 64-bit transaction id. `end_lsn` is what the slot may be told once nobody needs the transaction any more.
-    `first_sync_id..last_sync_id` are its changes; for one without counted changes `last_sync_id` is the head before it
-    and `first_sync_id` is `last_sync_id + 1`. `commits` are the guarded commits in it: server_tx_id and last sync id of each.
-    `snapshot` is the latest `pg_current_snapshot()` that a message of it carries: everything that it saw was streamed before.
-    `size_bytes` is what the ring accounts for it.
+    `xid` is the 64-bit transaction id. `end_lsn` is what the slot may be told once nobody needs the transaction any
+    more. `first_sync_id..last_sync_id` are its changes; for one without counted changes `last_sync_id` is the head
+    before it and `first_sync_id` is `last_sync_id + 1`. `commits` are the guarded commits in it: server_tx_id and last
+    sync id of each. `snapshot` is the latest `pg_current_snapshot()` that a message of it carries: everything that it
+    saw was streamed before. `size_bytes` is what the ring accounts for it.
     """
 
     xid: int

@@ -1,0 +1,381 @@
+"""Messages of the stream to whole transactions: which model, which row, who did it, who may see it.
+
+Pure and in stream order: the same messages under the same schema version give the same transactions, on every gateway.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from pgsync.models import EMPTY, ActiveSchema, Model
+from pgsync.names import MESSAGE_PREFIX
+from pgsync.stream.decode import (
+    Begin,
+    Commit,
+    Delete,
+    Insert,
+    LogicalMessage,
+    Message,
+    Relation,
+    Truncate,
+    Update,
+)
+from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Origin, Transaction
+from pgsync.values import UNCHANGED, RowEncoder, Value, row_encoder
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_SNAPSHOT: Final = re.compile(r"\d+:\d+:(\d+(,\d+)*)?")
+_XID_BITS: Final = 32
+_CHANGE_BYTES: Final = 400  # what a Change costs in memory beside its values
+_TRANSACTION_BYTES: Final = 600
+
+Row: TypeAlias = Sequence[Value]
+
+
+class StreamOrderError(ValueError):
+    """Messages in an order that no Postgres sends."""
+
+
+@dataclass(slots=True)
+class Group:
+    """A whole transaction and what it says to the stream itself.
+
+    Its changes are numbered from 1 until it gets its place. `schema_version`: from the end of this transaction on, the
+    models of that version apply. `anchors`: ids of the anchors in it.
+    """
+
+    transaction: Transaction
+    schema_version: int | None = None
+    anchors: tuple[str, ...] = ()
+
+
+class _Table:
+    """What the stream needs to know of one table of a model, worked out once per relation and schema version.
+
+    Columns are found by name: one that was added by hand is ignored, one that was dropped is left out of the rows.
+    Raises ValueError when the column of the id or of the tenant is gone: nobody could say whose a row is.
+    """
+
+    __slots__ = ("columns", "encode", "groups", "id_index", "keys", "model", "tenant_index")
+
+    def __init__(self, model: Model, relation: Relation) -> None:
+        columns = [column.name for column in relation.columns]
+        self.columns = len(columns)
+        self.model = model
+        self.encode: RowEncoder = row_encoder(model, columns)
+        self.id_index = columns.index(model.id_column)
+        self.tenant_index = None if model.tenant_column is None else columns.index(model.tenant_column)
+        self.groups = [(f"{g.kind}:", columns.index(g.column)) for g in model.groups if g.column in columns]
+        self.keys = frozenset(i for i, column in enumerate(relation.columns) if column.is_key)
+
+    def row_id(self, row: Row) -> str:
+        return _text(row[self.id_index])
+
+    def organization(self, row: Row) -> str | None:
+        return None if self.tenant_index is None else _text(row[self.tenant_index])
+
+    def groups_of(self, row: Row, organization: str | None) -> tuple[str, ...]:
+        """A model without groups of its own shows its rows to the whole organization."""
+        if not self.model.groups:
+            return () if organization is None else (f"org:{organization}",)
+        return tuple(f"{kind}{value.decode()}" for kind, index in self.groups if isinstance(value := row[index], bytes))
+
+
+def _text(value: Value) -> str:
+    return value.decode() if isinstance(value, bytes) else ""
+
+
+class Grouper:
+    """Collects messages until a transaction is whole.
+
+    `reference_xid` is any recent 64-bit transaction id: the stream carries only the lower half of them. `unusable` are
+    the keys of models whose table has lost the column of the id or of the tenant: their changes are passed over.
+    """
+
+    def __init__(self, schema: ActiveSchema = EMPTY, *, reference_xid: int = 3) -> None:
+        self._schema = schema
+        self._relations: dict[int, Relation] = {}
+        self._tables: dict[int, _Table | None] = {}
+        self.reference_xid = reference_xid
+        self.unusable: set[str] = set()
+        self._begin: Begin | None = None
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            Insert: self._insert,
+            Update: self._update,
+            Delete: self._delete,
+            LogicalMessage: self._message,
+            Relation: self._relation,
+            Truncate: self._truncate,
+        }
+        self._seconds = -1
+        self._seconds_text = ""
+        self._reset()
+
+    @property
+    def schema(self) -> ActiveSchema:
+        """The version whose models apply now."""
+        return self._schema
+
+    @schema.setter
+    def schema(self, schema: ActiveSchema) -> None:
+        self._schema = schema
+        self._tables.clear()
+        self.unusable.clear()
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a transaction has begun and not ended."""
+        return self._begin is not None
+
+    def _reset(self) -> None:
+        self._changes: list[Change] = []
+        self._commits: list[tuple[str, int]] = []
+        self._origin = UNKNOWN_ORIGIN
+        self._ids: dict[tuple[str, str], deque[str]] = {}
+        self._snapshot: str | None = None
+        self._anchors: list[str] = []
+        self._version: int | None = None
+        self._size_bytes = 0
+
+    def forget(self) -> None:
+        """Start over after the connection was lost: an unfinished transaction comes again, and so do the relations."""
+        self._begin = None
+        self._relations.clear()
+        self._tables.clear()
+        self._reset()
+
+    def feed(self, message: Message, size_bytes: int = 0) -> Group | None:
+        """The transaction that this message ends, if it ends one. `size_bytes` is the message's own size."""
+        kind = type(message)
+        if kind is Begin:
+            if self._begin is not None:
+                raise StreamOrderError("a transaction begins inside another")
+            assert isinstance(message, Begin)
+            self._begin = message
+            return None
+        if kind is Commit:
+            assert isinstance(message, Commit)
+            return self._commit(message)
+        self._size_bytes += size_bytes
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            handler(message)
+        return None
+
+    # ------------------------------------------------------------------ rows
+
+    def _table(self, oid: int) -> _Table | None:
+        """The table of a change, None when it belongs to no model: then the change does not count."""
+        if self._begin is None:
+            raise StreamOrderError("a change outside of any transaction")
+        try:
+            return self._tables[oid]
+        except KeyError:
+            relation = self._relations.get(oid)
+            if relation is None:
+                raise StreamOrderError(f"a change of relation {oid}, which was never described") from None
+            model = self._schema.of_table(relation.namespace, relation.name)
+            table = None
+            if model is not None:
+                try:
+                    table = _Table(model, relation)
+                except ValueError:
+                    self.unusable.add(model.key)
+            self._tables[oid] = table
+            return table
+
+    def _add(
+        self,
+        table: _Table,
+        action: str,
+        row_id: str,
+        organization: str | None,
+        groups: tuple[str, ...],
+        encode: Callable[[], bytes] | None,
+        previous_groups: tuple[str, ...] | None = None,
+    ) -> None:
+        transaction_id = None
+        if self._ids and (waiting := self._ids.get((table.model.key, row_id))):
+            transaction_id = waiting.popleft()
+        changes = self._changes
+        changes.append(
+            Change(
+                len(changes) + 1,
+                action,
+                table.model,
+                row_id,
+                organization,
+                groups,
+                self._origin,
+                transaction_id,
+                encode,
+                previous_groups=previous_groups,
+            )
+        )
+
+    def _insert(self, message: Insert) -> None:
+        table = self._table(message.relation)
+        if table is not None:
+            row = message.new
+            organization = table.organization(row)
+            groups = table.groups_of(row, organization)
+            self._add(table, "I", table.row_id(row), organization, groups, partial(table.encode, row))
+
+    def _delete(self, message: Delete) -> None:
+        table = self._table(message.relation)
+        if table is not None:
+            row = message.old
+            organization = table.organization(row)
+            self._add(table, "D", table.row_id(row), organization, table.groups_of(row, organization), None)
+
+    def _update(self, message: Update) -> None:
+        table = self._table(message.relation)
+        if table is None:
+            return
+        new, old = message.new, message.old
+        if old is None:
+            organization = table.organization(new)
+            groups = table.groups_of(new, organization)
+            self._add(table, "U", table.row_id(new), organization, groups, partial(table.encode, new))
+            return
+        # Where the new row leaves a value out, the old one has it, if the log has the old row. With an old key only,
+        # the columns beside it are unknown, which must not pass for NULL: then they are taken as the new row has them.
+        if message.full:
+            before, whole = old, new
+            if UNCHANGED in new:
+                whole = [o if n is UNCHANGED else n for n, o in zip(new, old, strict=True)]
+        else:
+            whole = [
+                o if n is UNCHANGED and i in table.keys else n for i, (n, o) in enumerate(zip(new, old, strict=True))
+            ]
+            before = [o if i in table.keys else n for i, (n, o) in enumerate(zip(whole, old, strict=True))]
+        row_id, organization = table.row_id(whole), table.organization(whole)
+        groups = table.groups_of(whole, organization)
+        old_id, old_organization = table.row_id(before), table.organization(before)
+        old_groups = table.groups_of(before, old_organization)
+        if old_id != row_id or old_organization != organization:
+            self._add(table, "D", old_id, old_organization, old_groups, None)
+            self._add(table, "I", row_id, organization, groups, partial(table.encode, whole))
+        else:
+            self._add(
+                table,
+                "U",
+                row_id,
+                organization,
+                groups,
+                partial(table.encode, new),
+                None if old_groups == groups else old_groups,
+            )
+
+    def _truncate(self, message: Truncate) -> None:
+        for oid in message.relations:
+            table = self._table(oid)
+            if table is not None:
+                self._add(table, "T", "", None, (), None)
+
+    def _relation(self, relation: Relation) -> None:
+        self._relations[relation.oid] = relation
+        self._tables.pop(relation.oid, None)
+
+    # ------------------------------------------------------------------ messages of our own
+
+    def _message(self, message: LogicalMessage) -> None:
+        if message.prefix != MESSAGE_PREFIX or not message.transactional or self._begin is None:
+            return
+        try:
+            said = orjson.loads(message.content)
+            kind = said["t"]
+            if kind == "c":
+                self._begin_commit(said)
+            elif kind == "d":
+                role = str(said["role"])
+                self._end_commit()
+                self._origin = Origin(actor=("system", role))
+                self._ids = {}
+            elif kind == "s":
+                self._version = int(said["version"])
+            elif kind == "a":
+                self._anchors.append(str(said["id"]))
+            snapshot = said.get("snap")
+            if snapshot is not None and _SNAPSHOT.fullmatch(snapshot):
+                self._snapshot = snapshot
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return  # anybody may write under our prefix, and what is not ours says nothing
+
+    def _begin_commit(self, said: dict[str, Any]) -> None:
+        actor, on_behalf_of = said["actor"], said.get("obo")
+        origin = Origin(
+            actor=(str(actor["kind"]), str(actor["id"])),
+            on_behalf_of=None if on_behalf_of is None else (str(on_behalf_of["kind"]), str(on_behalf_of["id"])),
+            capability_id=_text_or_none(said.get("cap")),
+            server_tx_id=str(said["id"]),
+            client_tx_id=_text_or_none(said.get("key")),
+        )
+        ids: dict[tuple[str, str], deque[str]] = {}
+        for model, row_id, transaction_id in said.get("ops") or ():
+            ids.setdefault((model, row_id), deque()).append(str(transaction_id))
+        self._end_commit()
+        self._origin, self._ids = origin, ids
+        self._commits.append((str(said["id"]), 0))
+
+    def _end_commit(self) -> None:
+        """The changes so far are all that belong to the commit before."""
+        if self._commits and self._origin.server_tx_id is not None:
+            self._commits[-1] = (self._commits[-1][0], len(self._changes))
+
+    # ------------------------------------------------------------------ the end
+
+    def _commit(self, message: Commit) -> Group:
+        begin = self._begin
+        if begin is None:
+            raise StreamOrderError("a transaction ends that has not begun")
+        self._end_commit()
+        xid = widen(begin.xid, self.reference_xid)
+        self.reference_xid = max(self.reference_xid, xid)
+        changes = self._changes
+        group = Group(
+            Transaction(
+                xid,
+                message.end_lsn,
+                self._time(message.committed_at),
+                1,
+                len(changes),
+                changes,
+                self._commits,
+                self._snapshot,
+                self._size_bytes + _TRANSACTION_BYTES + _CHANGE_BYTES * len(changes),
+            ),
+            self._version,
+            tuple(self._anchors),
+        )
+        self._begin = None
+        self._reset()
+        return group
+
+    def _time(self, microseconds: int) -> str:
+        """Microseconds since 2000 as the contract writes times, in UTC."""
+        seconds, fraction = divmod(microseconds, 1_000_000)
+        if seconds != self._seconds:
+            self._seconds = seconds
+            self._seconds_text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._seconds_text}{fraction // 1000:03}Z"
+
+
+def widen(xid: int, reference: int) -> int:
+    """The 64-bit transaction id whose lower half is `xid` and that is nearest to a recent 64-bit one."""
+    half = 1 << (_XID_BITS - 1)
+    distance = (xid - reference + half) % (1 << _XID_BITS) - half
+    # before the first wrap-around there is no epoch to go back to
+    return reference + distance if reference + distance >= 0 else xid
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,153 @@
+"""Sync ids: the place of every change in commit order, the same on every gateway, without a lock among writers.
+
+Whoever reads the log counts. What two readers must agree on is where to count from:
+
+- A slot that has a *checkpoint* exactly where it resumes counts on from there. A position is acknowledged to a slot
+  only after its checkpoint is stored, so every slot that was ever used has one.
+- A *newcomer* (its slot is new) holds back what it reads and writes an anchor into the log. A running gateway that
+  reads the anchor stores the checkpoint of that position; the newcomer counts forward and backward from it.
+- When nobody runs, the newcomer *begins a line*: the anchor itself says from which number the count goes on. It is in
+  the log, so a gateway that comes later with an old slot makes the same jump at the same place. The first line of a
+  database begins at 0. A later one begins above any number that can have been given: every change takes at least
+  `MIN_CHANGE_BYTES` of log.
+
+Who runs holds a shared advisory lock; who looks for its place does so alone, under an exclusive one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from pgsync.stream.connect import parse_lsn
+from pgsync.stream.group import Group
+from pgsync.stream.transaction import Transaction
+
+MIN_CHANGE_BYTES: Final = 4  # TRUNCATE of many tables logs one oid for each; a row takes far more
+SLACK_BYTES: Final = 1 << 30  # log that may be written between the choice of a number and its anchor
+HELD_BYTES: Final = 64 << 20  # what a newcomer keeps while it waits for its place
+_LINE: Final = re.compile(r"line:(\d{1,16}):[0-9a-f]{32}")
+
+
+class NumberLineError(Exception):
+    """Two counts disagree. Never continue: a sync id would mean two things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All changes committed up to `lsn` are counted by `sync_id`; `snapshot` sees exactly those."""
+
+    lsn: int
+    sync_id: int
+    snapshot: str | None
+    schema_version: int
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """What `pgsync.checkpoint_at_v1` returns."""
+        return cls(parse_lsn(data["lsn"]), data["syncId"], data["snapshot"], data["schemaVersion"])
+
+
+def line_anchor(base: int, unique: str) -> str:
+    """The id of the anchor that begins a number line: the next change after it gets `base + 1`."""
+    return f"line:{base}:{unique}"
+
+
+def base_of_line(anchor: str) -> int | None:
+    """The number that this anchor begins a line with, None for any other anchor."""
+    found = _LINE.fullmatch(anchor)
+    return None if found is None else int(found[1])
+
+
+def number_above(newest: Checkpoint | None, current_lsn: int) -> int:
+    """A number that no change before the anchor to be written now can have."""
+    if newest is None:
+        return 0
+    # A checkpoint beyond the log comes from another cluster, by dump and restore: then all of this log is unaccounted.
+    written = current_lsn - newest.lsn if newest.lsn <= current_lsn else current_lsn
+    return newest.sync_id + (written + SLACK_BYTES) // MIN_CHANGE_BYTES
+
+
+class Numberer:
+    """Gives whole transactions their place in the line, once it is known where the line is.
+
+    `start_lsn` is where the slot starts; `head` the last sync id before it, None for a newcomer. `is_new_line`: a line
+    began since the start, so that what came before is not in it.
+    """
+
+    def __init__(self, *, start_lsn: int, head: int | None) -> None:
+        self.start_lsn = start_lsn
+        self.is_new_line = False
+        self._head = head
+        self._held: deque[Transaction] = deque()
+        self._held_bytes = 0
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether sync ids can be given."""
+        return self._head is not None
+
+    @property
+    def head(self) -> int:
+        """The last sync id given; 0 before the place is known."""
+        return self._head or 0
+
+    def add(self, group: Group) -> list[Transaction]:
+        """The transactions that now have their sync ids, in order: this one, or none while the place is unknown.
+
+        Raises NumberLineError when a line begins below the number that this one has reached.
+        """
+        transaction = group.transaction
+        base = next((b for anchor in group.anchors if (b := base_of_line(anchor)) is not None), None)
+        if base is not None:
+            if self._head is not None and base < self._head:
+                raise NumberLineError(f"a number line begins at {base}, below {self._head} which was reached before it")
+            self._head = base
+            self._held.clear()
+            self._held_bytes = 0
+            self.start_lsn = transaction.end_lsn
+            self.is_new_line = True
+            self._place(transaction)
+            return [transaction]
+        if self._head is not None:
+            self._place(transaction)
+            return [transaction]
+        self._held.append(transaction)
+        self._held_bytes += transaction.size_bytes
+        while self._held_bytes > HELD_BYTES and len(self._held) > 1:
+            # Nobody reads from a newcomer yet. What it does not keep, it takes as from before its start.
+            dropped = self._held.popleft()
+            self._held_bytes -= dropped.size_bytes
+            self.start_lsn = dropped.end_lsn
+        return []
+
+    def anchor(self, lsn: int, sync_id: int) -> list[Transaction]:
+        """A running gateway says: all changes up to `lsn` are counted by `sync_id`. Returns everything held back.
+
+        `lsn` must be `start_lsn` or the end of a transaction that was added. Raises NumberLineError when more were
+        counted before `lsn` than there are numbers.
+        """
+        if self._head is not None:
+            return []
+        head = sync_id - sum(len(t.changes) for t in self._held if t.end_lsn <= lsn)
+        if head < 0:
+            raise NumberLineError(f"{sync_id} changes are counted up to a position that {sync_id - head} precede")
+        self._head = head
+        ready = list(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        for transaction in ready:
+            self._place(transaction)
+        return ready
+
+    def _place(self, transaction: Transaction) -> None:
+        head = self._head
+        assert head is not None
+        if head:
+            for change in transaction.changes:
+                change.sync_id += head
+            transaction.commits = [(server_tx_id, head + last) for server_tx_id, last in transaction.commits]
+        transaction.first_sync_id = head + 1
+        self._head = transaction.last_sync_id = head + len(transaction.changes)
