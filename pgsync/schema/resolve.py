@@ -113,7 +113,7 @@ class _Resolver:
             )
         try:
             canonical_json(top)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, RecursionError) as error:
             self._report(None, None, f"holds a value that JSON cannot carry ({error})", "use JSON values only")
             return None, self._problems
         self._check_top(top)
@@ -278,9 +278,11 @@ class _Resolver:
         taken: dict[str, tuple[str, str]] = {}
         for draft in self._drafts.values():
             spellings = {"key": draft.key, "typename": draft.typename, "table": draft.table}
+            told: set[str] = set()
             for what, spelling in spellings.items():
                 owner, owner_what = taken.setdefault(spelling.lower(), (draft.key, what))
-                if owner != draft.key:
+                if owner != draft.key and owner not in told:
+                    told.add(owner)
                     self._report(
                         draft.key,
                         None,

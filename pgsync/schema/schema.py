@@ -43,7 +43,11 @@ class Schema:
     def from_json(cls, document: object) -> Schema:
         """The schema of a SchemaJSON document, which is kept as it came, so its hash is the one its author computes."""
         schema = cls.__new__(cls)
-        schema._settle(copy.deepcopy(document), [])
+        try:
+            document = copy.deepcopy(document)
+        except RecursionError:
+            raise SchemaError([Problem("is nested too deeply", "send a SchemaJSON object of version 3")]) from None
+        schema._settle(document, [])
         return schema
 
     def to_json(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def row(**values: str | None) -> dict[str, str | None]:
     return ROW | values
 
 
-def verdict(text: str, reader: Reader = ANN, **values: str | None) -> bool | None:
+def verdict(text: str, reader: Reader = ANN, /, **values: str | None) -> bool | None:
     return compile_verdict(parse_rule(text, FIELDS))(row(**values), reader)
 
 
