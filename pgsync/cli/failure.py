@@ -5,6 +5,7 @@ An error that is not expected here is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,8 @@ EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_INTERRUPTED: Final = 130
+
+_CHECK_CONNECTION: Final = "check that the server runs and that the connection string is right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,28 @@ class Failure:
 
 
 def explain(error: Exception) -> Failure | None:
-    """The failure that an exception means to the person at the terminal; None for what nobody expected."""
-    # imported here: most commands fail without ever having loaded these
-    from pgsync.dev.embedded import EmbeddedPostgresError
-    from pgsync.schema.problem import SchemaError, SchemaLoadError
+    """The failure that an exception means to the person at the terminal; None for what nobody expected.
 
+    Classes of modules that this command has not loaded cannot have been raised and are not loaded for the question.
+    """
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if (loaded := sys.modules.get("pgsync.schema.problem")) is not None:
+        if isinstance(error, loaded.SchemaError):
+            return Failure(error.code, str(error), "correct the schema and run the command again")
+        if isinstance(error, loaded.SchemaLoadError):
+            return Failure("invalid_schema", error.message, error.remedy)
+    if (loaded := sys.modules.get("pgsync.gateway.database")) is not None:
+        if isinstance(error, loaded.UnsafeRoleError):
+            return Failure("database_role_cannot_enforce_rls", *_split(error, ": "))
+        if isinstance(error, loaded.DatabaseUnavailableError):
+            return Failure("connected_database_unreachable", str(error), _CHECK_CONNECTION, EXIT_UNREACHABLE)
+    if (loaded := sys.modules.get("pgsync.stream.connect")) is not None and isinstance(error, loaded.ReplicationError):
+        return Failure("database_not_replication_ready", str(error), error.hint or None)
+    if (loaded := sys.modules.get("pgsync.dev.embedded")) is not None and isinstance(
+        error, loaded.EmbeddedPostgresError
+    ):
+        return Failure("embedded_postgres", *_split(error, ": "))
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx is not None else "pgsync"
@@ -52,15 +72,9 @@ def explain(error: Exception) -> Failure | None:
             return Failure("usage", error.format_message(), None, EXIT_USAGE)
         case ConfigError():
             return Failure("configuration", *_split(error, "; "), exit_code=EXIT_USAGE)
-        case SchemaError():
-            return Failure(error.code, str(error), "correct the schema and run the command again")
-        case SchemaLoadError():
-            return Failure("invalid_schema", error.message, error.remedy)
         case PgsyncError():
             remedy = error.details.get("hint")
             return Failure(error.code, str(error), str(remedy) if remedy else None)
-        case EmbeddedPostgresError():
-            return Failure("embedded_postgres", *_split(error, ": "))
         case psycopg.Error():
             return _of_database(error)
         case _:
@@ -79,7 +93,7 @@ def _of_database(error: psycopg.Error) -> Failure:
         return Failure(
             "connected_database_unreachable",
             message,
-            "check that the server runs and that the connection string is right",
+            _CHECK_CONNECTION,
             EXIT_UNREACHABLE,
         )
     detail = "\n".join(part for part in (message, error.diag.message_detail) if part)

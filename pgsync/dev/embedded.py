@@ -210,6 +210,8 @@ class EmbeddedPostgres:
     def _place(self) -> None:
         """Finds the system user, and a place for data and programs which that user can reach."""
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (self.data_dir / "PG_VERSION").exists() and any(self.data_dir.iterdir()):
+            raise EmbeddedPostgresError(f"{self.data_dir} is neither empty nor Postgres data: choose another directory")
         if os.geteuid() != 0:
             return
         self._account = _unprivileged_account(self.data_dir)
@@ -265,10 +267,6 @@ class EmbeddedPostgres:
                     f"{self.data_dir} was made by PostgreSQL {existing}, this is {major}: choose another data directory"
                 )
             return
-        if any(self.data_dir.iterdir()):
-            raise EmbeddedPostgresError(
-                f"{self.data_dir} is neither empty nor a Postgres data directory: choose another"
-            )
         # Made beside its place and moved there whole, so that a first start which was killed leaves nothing half done.
         staging = self.data_dir.with_name(self.data_dir.name + ".init")
         shutil.rmtree(staging, ignore_errors=True)
