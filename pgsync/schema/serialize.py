@@ -365,7 +365,7 @@ def _annotations(cls: type[Model]) -> dict[str, tuple[object, type]]:
     for owner in reversed(cls.__mro__):
         if not _is_model(owner) or owner is Model:
             continue
-        for name, annotation in inspect.get_annotations(owner).items():
+        for name, annotation in _own_annotations(owner).items():
             is_class_variable = (
                 annotation.startswith(("ClassVar", "typing.ClassVar"))
                 if isinstance(annotation, str)
@@ -374,6 +374,15 @@ def _annotations(cls: type[Model]) -> dict[str, tuple[object, type]]:
             if not name.startswith("_") and not is_class_variable:
                 found[name] = (annotation, owner)
     return found
+
+
+def _own_annotations(owner: type) -> Mapping[str, object]:
+    """The annotations as written; where Python evaluates them late, names that are not known yet stay as text."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(owner)
 
 
 def _id_type(cls: type[Model]) -> ColumnType:

@@ -64,6 +64,8 @@ class Everything(Model, key="everything"):
     a_list: list = Field([])  # type: ignore[type-arg]
     a_dict: dict[str, Any] = Field({"k": [1, None]})
     any_json: JSON
+    maybe_json: JSON | None
+    maybe_big: bigint | None
     maybe: Optional["str"]  # noqa: UP045, UP037  the older spelling
     camelCase: str = "z"  # noqa: N815
 
@@ -154,10 +156,19 @@ def test_python_types_become_columns() -> None:
         "a_list": ("jsonb", Kind.JSON, False, False, []),
         "a_dict": ("jsonb", Kind.JSON, False, False, {"k": [1, None]}),
         "any_json": ("jsonb", Kind.JSON, False, False, None),
+        "maybe_json": ("jsonb", Kind.JSON, False, True, None),
+        "maybe_big": ("bigint", Kind.INTEGER, False, True, None),
         "maybe": ("text", Kind.TEXT, False, True, None),
         "camelCase": ("text", Kind.TEXT, False, False, "z"),
     }
-    assert {f.name for f in model.declared if not f.strict} == {"a_day", "a_uuid", "some_numbers", "maybe"}
+    assert {f.name for f in model.declared if not f.strict} == {
+        "a_day",
+        "a_uuid",
+        "some_numbers",
+        "maybe",
+        "maybe_json",
+        "maybe_big",
+    }
     assert model.field("a_color").enum_values == ("red", "blue")  # type: ignore[union-attr]
 
 
@@ -382,6 +393,15 @@ def test_typescript_document_is_kept_as_it_came() -> None:
     schema.to_json()["models"].clear()
     assert len(schema.to_json()["models"]) == 2
     assert any("sessionSettings" in str(warning) for warning in schema.resolved.warnings)
+
+
+def test_table_that_the_builder_named_after_the_key_is_cased_as_columns_are() -> None:
+    given_document = {"v": 3, "models": {"taskComments": document()["models"]["projects"]}, "identityRoles": []}
+    entry = given_document["models"]["taskComments"]  # type: ignore[index]
+    entry |= {"typename": "taskComments", "tableName": "taskComments"}
+    schema = Schema.from_json(given_document)
+    assert (schema.resolved.models[0].table, schema.resolved.models[0].name) == ("task_comments", "task_comments")
+    assert ["refers to 'tasks', which is no model of this schema" in str(w) for w in schema.resolved.warnings] == [True]
 
 
 def test_column_of_a_foreign_key_may_be_said_in_either_place() -> None:
