@@ -15,6 +15,6 @@ from pgsync.cli import options
 def command(port: int | None, data: Path) -> None:
     """Run Postgres and a gateway on this machine with a small tasks schema, and print lines to try."""
     from pgsync.cli.dev import run
-    from pgsync.dev.run import bundled_schema
+    from pgsync.dev.bundled import bundled_schema
 
     run(bundled_schema("tasks"), port, data)

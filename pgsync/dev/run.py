@@ -212,16 +212,6 @@ class Dev:
             self.say(f"{line}\n")
 
 
-def bundled_schema(name: str) -> str:
-    """The path of a schema that comes with pgsync: `examples/` of a checkout, `_examples/` of a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    for examples in (package / "_examples", package.parent / "examples"):
-        path = examples / name / "schema.py"
-        if path.is_file():
-            return str(path)
-    raise FileNotFoundError(f"no example {name!r} beside {package}; install pgsync-layer again")
-
-
 @contextlib.contextmanager
 def _terminating() -> Any:
     """Outside of the event loop SIGTERM ends us as Ctrl-C does, by an exception, so that Postgres is stopped too."""
