@@ -267,18 +267,22 @@ class Timeline:
 
         0 when the snapshot is older than the window. Costs one look-up per unfinished transaction, not a scan.
         """
+        return self.find(snapshot) or 0
+
+    def find(self, snapshot: Snapshot) -> int | None:
+        """As `position_at`, but None when the snapshot is older than the window."""
         floor = self._floor
         if snapshot.xmax < self._horizon:
-            return 0
+            return None
         if not (snapshot.covers(floor.snapshot) and all(snapshot.sees(xid) for xid in floor.late)):
-            return 0
+            return None
         first = self._base + len(self._xids)
         for xid in snapshot.xip:
             ordinal = self._ordinals.get(xid)
             if ordinal is not None:
                 first = min(first, ordinal)
             elif xid < self._horizon:
-                return 0
+                return None
         record = bisect_left(self._record_xids, snapshot.xmax)
         if record < len(self._record_xids):
             first = min(first, self._record_ordinals[record])

@@ -1,0 +1,488 @@
+"""What one subscriber receives: a position in the ring, and from there the frames of the changes it may see.
+
+Frames are those of the wire contract (2.4 and 2.6), in commit order, whole transactions together. A delta is encoded
+once and its bytes are shared; sessions that stand at the same place share the frames, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from heapq import merge
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from pgsync.stream.ring import Fallen, Held, Key, Ring, keys_of_session
+from pgsync.stream.timeline import Snapshot
+from pgsync.stream.transaction import Change
+
+if TYPE_CHECKING:
+    from pgsync.stream.route import Channel, Router
+
+
+# A frame holds whole transactions, as many as fit. One that is larger alone is sent in several frames of its own.
+FRAME_BYTES: Final = 256 * 1024
+DEFAULT_LIMIT_BYTES: Final = 1024 * 1024
+
+
+def cursor_encode(epoch: str, sync_id: int) -> str:
+    """An opaque resume cursor: everything up to `sync_id` was received, on the number line that `epoch` names."""
+    return base64.urlsafe_b64encode(f"1:{sync_id}:{epoch}".encode()).decode().rstrip("=")
+
+
+def cursor_decode(cursor: str, epoch: str) -> int | None:
+    """The sync id of a cursor; None when it is not ours or of another database or number line (then: bootstrap)."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    version, _, rest = text.partition(":")
+    number, _, named = rest.partition(":")
+    if version != "1" or named != epoch or not (number.isascii() and number.isdigit()):
+        return None
+    return int(number)
+
+
+@lru_cache(maxsize=4096)
+def _groups_json(groups: tuple[str, ...]) -> bytes:
+    return orjson.dumps(list(groups))
+
+
+@lru_cache(maxsize=4096)
+def _participant_json(participant: tuple[str, str] | None) -> bytes:
+    return b"null" if participant is None else orjson.dumps({"kind": participant[0], "id": participant[1]})
+
+
+@lru_cache(maxsize=4096)
+def _string_json(text: str | None) -> bytes:
+    return orjson.dumps(text)
+
+
+def encode_delta(change: Change, action: str, groups: tuple[str, ...], committed_at: str) -> bytes:
+    """One delta of contract 2.4. `action` and `groups` are those of the change as its reader sees it; D has no data."""
+    # Not `change.data`: that would keep a second copy of the row beside the delta.
+    data = None if action == "D" else change.encode() if change.encode is not None else change.data
+    origin = change.origin
+    return b"".join(
+        (
+            b'{"id":%d,"actionType":"%b","modelName":' % (change.sync_id, action.encode()),
+            _string_json(change.model.typename),
+            b',"modelId":',
+            orjson.dumps(change.row_id),
+            b',"data":',
+            b"null" if data is None else data,
+            b',"syncGroups":',
+            _groups_json(groups),
+            b"" if change.transaction_id is None else b',"transactionId":%b' % orjson.dumps(change.transaction_id),
+            b',"createdAt":',
+            _string_json(committed_at),
+            b',"actor":',
+            _participant_json(origin.actor),
+            b',"onBehalfOf":',
+            _participant_json(origin.on_behalf_of),
+            b',"capabilityId":',
+            _string_json(origin.capability_id),
+            b',"confirmationState":"auto"}',
+        )
+    )
+
+
+def _seen_as(held: Held, index: int, keys: frozenset[Key]) -> tuple[str, tuple[str, ...]]:
+    """The action and groups of a change for a session with these keys, one of which finds the change.
+
+    A row that leaves a session's groups is a D there, one that enters is an I; both carry only the groups of their
+    side. A model's read rule belongs here, and nowhere else: old row and new row, judged for the session, give the same
+    answers or "nothing"; then sessions share batches only when they share what the rule reads of the actor.
+    """
+    change = held.transaction.changes[index]
+    previous = change.previous_groups
+    if previous is None or change.action != "U":
+        return change.action, change.groups
+    organization = change.organization
+    was = any((organization, group) in keys for group in previous)
+    if not any((organization, group) in keys for group in change.groups):
+        return "D", previous
+    return ("U" if was else "I"), change.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames, and where to read on: `following` is (ordinal, index of the change), None when nothing more was held.
+
+    `next_ordinal` is where the ring ended, `position` the last sync id that the frames account for.
+    """
+
+    frames: list[bytes]
+    following: tuple[int, int] | None
+    next_ordinal: int
+    position: int
+    size_bytes: int
+
+
+class _Frames:
+    """Collects deltas into frames."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.frames: list[bytes] = []
+        self.size_bytes = 0
+        self._deltas: list[bytes] = []
+        self._deltas_bytes = 0
+
+    def add(
+        self, held: Held, indices: Iterable[int], keys: frozenset[Key], limit_bytes: int, *, partial: bool
+    ) -> int | None:
+        """Adds the changes of one transaction; the index to go on with when the limit was reached inside it.
+
+        `partial`: its beginning has been sent, so the rest gets frames of its own.
+        """
+        deltas: list[bytes] = []
+        size = 0
+        split = partial
+        for index in indices:
+            change = held.transaction.changes[index]
+            if split and self.size_bytes + size >= limit_bytes:
+                self._put(deltas, size)
+                self.flush()
+                return index
+            if change.action == "T":
+                self._put(deltas, size)
+                self.flush()
+                deltas, size = [], 0
+                self._add_frame(self._truncated(change))
+                continue
+            delta = self._delta(held, index, keys)
+            if size + len(delta) > FRAME_BYTES and deltas:  # larger alone than a frame
+                if not split:
+                    self.flush()
+                    split = True
+                self._put(deltas, size)
+                self.flush()
+                deltas, size = [], 0
+            deltas.append(delta)
+            size += len(delta)
+        if self._deltas_bytes + size > FRAME_BYTES:
+            self.flush()
+        self._put(deltas, size)
+        if split:
+            self.flush()
+        return None
+
+    def flush(self) -> None:
+        """Ends the frame."""
+        if len(self._deltas) == 1:
+            self._add_frame(b'{"type":"delta","payload":%b}' % self._deltas[0])
+        elif self._deltas:
+            self._add_frame(b'{"type":"delta","payload":{"deltas":[%b]}}' % b",".join(self._deltas))
+        self._deltas = []
+        self._deltas_bytes = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return self.size_bytes + self._deltas_bytes
+
+    def _put(self, deltas: list[bytes], size: int) -> None:
+        self._deltas += deltas
+        self._deltas_bytes += size
+
+    def _add_frame(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        self.size_bytes += len(frame)
+
+    def _delta(self, held: Held, index: int, keys: frozenset[Key]) -> bytes:
+        action, groups = _seen_as(held, index, keys)
+        delta = held.deltas.get((index, action))
+        if delta is None:
+            transaction = held.transaction
+            delta = encode_delta(transaction.changes[index], action, groups, transaction.committed_at)
+            self.router.ring.keep(held, index, action, delta)
+        return delta
+
+    def _truncated(self, change: Change) -> bytes:
+        """The contract has no message for a truncated table: the client is told to bootstrap, in commit order."""
+        cursor = cursor_encode(self.router.epoch, change.sync_id)
+        return orjson.dumps(
+            {
+                "type": "sync_response",
+                "payload": {
+                    "deltas": [],
+                    "currentSyncId": change.sync_id,
+                    "cursor": cursor,
+                    "requiresBootstrap": True,
+                },
+            }
+        )
+
+
+def _indices(held: Held, keys: Sequence[Key], start: int) -> Iterable[int]:
+    """The changes from `start` on that one of the keys finds, ascending, each once."""
+    found = [runs for key in keys if (runs := held.runs.get(key)) is not None]
+    if len(found) == 1:
+        pairs: Iterable[tuple[int, int]] = zip(found[0][::2], found[0][1::2], strict=True)
+    else:
+        pairs = merge(*(zip(runs[::2], runs[1::2], strict=True) for runs in found))
+    at = start
+    for first, stop in pairs:
+        if stop > at:
+            yield from range(max(first, at), stop)
+            at = stop
+
+
+def collect(
+    router: Router,
+    keys: tuple[Key, ...],
+    place: tuple[int, int],
+    limit_bytes: int,
+    skip: Callable[[Held], int] | None = None,
+) -> Batch:
+    """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
+
+    `skip` gives, per transaction, how many of its changes the session has already.
+    """
+    ring = router.ring
+    limit_bytes = max(limit_bytes, 1)
+    frames = _Frames(router)
+    held_keys = frozenset(keys)
+    ordinal, offset = place
+    following: tuple[int, int] | None = None
+    for found in ring.find(keys, ordinal):
+        if frames.total_bytes >= limit_bytes:
+            following = (found, 0)
+            break
+        held = ring.get(found)
+        start = offset if found == ordinal else 0
+        if skip is not None:
+            start = max(start, skip(held))
+        rest = frames.add(held, _indices(held, keys, start), held_keys, limit_bytes, partial=start > 0)
+        if rest is not None:
+            following = (found, rest)
+            break
+    frames.flush()
+    position = ring.head if following is None else _before(ring, following)
+    return Batch(frames.frames, following, ring.next_ordinal, position, frames.size_bytes)
+
+
+def _before(ring: Ring, place: tuple[int, int]) -> int:
+    transaction = ring.get(place[0]).transaction
+    if place[1] == 0:
+        return transaction.first_sync_id - 1
+    return transaction.changes[place[1]].sync_id - 1
+
+
+class Session:
+    """One subscriber of one organization, opened with `Router.open` at the head of the stream.
+
+    At most one task may wait in `next_batch`. Everything else may be called at any time from the event loop's thread.
+    """
+
+    __slots__ = (
+        "_after",
+        "_channels",
+        "_closed",
+        "_disarmed",
+        "_filter_until",
+        "_keys",
+        "_lost",
+        "_pending",
+        "_position",
+        "_router",
+        "_snapshot",
+        "_waiter",
+        "acknowledged",
+        "groups",
+        "organization",
+    )
+
+    def __init__(self, router: Router, organization: str, groups: Iterable[str]) -> None:
+        self.organization = organization
+        self.groups = frozenset(groups)
+        self.acknowledged = 0
+        self._router = router
+        self._keys: tuple[Key, ...] = ()
+        self._channels: dict[Key, Channel] = {}
+        self._disarmed: list[Channel] = []
+        # Where to read on. None: everything held has been read, and the first match will be noted by `wake`.
+        self._pending: tuple[int, int] | None = None
+        self._position = router.ring.head
+        self._lost = False
+        self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+        # What it need not get: changes up to a sync id beyond the head, transactions that its snapshot showed it.
+        self._after = 0
+        self._snapshot: Snapshot | None = None
+        self._filter_until: int | None = None
+        self._join(keys_of_session(organization, self.groups))
+
+    @property
+    def position(self) -> int:
+        """The sync id up to which `next_batch` has given out everything."""
+        if self._pending is None and not self._lost:
+            return max(self._router.ring.head, self._after)
+        return self._position
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits to be taken."""
+        return self._pending is not None or self._lost
+
+    def cursor(self) -> str:
+        """The resume cursor of `position`."""
+        return cursor_encode(self._router.epoch, self.position)
+
+    def update_groups(self, groups: Iterable[str]) -> None:
+        """Other groups from here on: of what has not been given out yet, the session gets what the new ones see.
+
+        What new groups show of the past is not sent: the client loads it after this call, so that nothing is missed.
+        """
+        self.groups = frozenset(groups)
+        self._join(keys_of_session(self.organization, self.groups))
+
+    def start_at_head(self) -> None:
+        """Skips what waits: for a client that has been told to bootstrap."""
+        self._start(self._router.ring.next_ordinal, 0)
+
+    def start_after(self, sync_id: int) -> None:
+        """Everything after `sync_id`, as for a client that resumes there. Raises Fallen beyond the window."""
+        ring = self._router.ring
+        ordinal = ring.locate(sync_id)
+        offset = 0
+        if ordinal < ring.next_ordinal:
+            changes = ring.get(ordinal).transaction.changes
+            while offset < len(changes) and changes[offset].sync_id <= sync_id:
+                offset += 1
+        self._start(ordinal, offset)
+        self._after = sync_id if sync_id > ring.head else 0
+
+    def start_from_snapshot(self, snapshot: Snapshot) -> None:
+        """Every held transaction that the snapshot does not see, and everything after: continues what was read with it.
+
+        Raises Fallen when the snapshot is older than the window.
+        """
+        position = self._router.timeline.find(snapshot)
+        if position is None:
+            raise Fallen
+        self._start(self._router.ring.locate(position), 0)
+        self._snapshot = snapshot
+
+    async def next_batch(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> list[bytes]:
+        """Waits for changes and gives frames in commit order, about `limit_bytes` of them.
+
+        An empty list means that the session was closed. Raises Fallen, now and until one of the `start_` methods is
+        called, when the session was too slow.
+        """
+        while not self._closed:
+            frames = self.take(limit_bytes)
+            if frames:
+                return frames
+            if self._pending is None and not self._closed:
+                self._waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+        return []
+
+    def close(self) -> None:
+        """Called by `Router.close`."""
+        self._closed = True
+        self._join(())
+        self._notify()
+
+    def wake(self, channel: Channel, ordinal: int) -> None:
+        """Called by `Router.offer`, which has disarmed the channel for this session."""
+        self._disarmed.append(channel)
+        if self._pending is None and not self._lost:
+            self._position = self._router.ring.get(ordinal).transaction.first_sync_id - 1
+            self._pending = (ordinal, 0)
+            self._notify()
+
+    def take(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> list[bytes]:
+        """As `next_batch`, without waiting: [] when there is nothing to give now."""
+        if self._lost:
+            raise Fallen
+        place = self._pending
+        if place is None:
+            return []
+        router = self._router
+        if place[0] < router.ring.first_ordinal:
+            self._lost = True
+            raise Fallen
+        skip = self._skip(place[0])
+        keys = router.ring.active(self._keys, place[0])
+        if skip is None:
+            batch = router.shared((*place, limit_bytes, keys))
+            if batch is None:
+                batch = collect(router, keys, place, limit_bytes)
+                router.share((*place, limit_bytes, keys), batch)
+        else:
+            batch = collect(router, keys, place, limit_bytes, skip)
+        self._pending = batch.following
+        self._position = batch.position
+        if batch.following is None:
+            self._arm()
+        return batch.frames
+
+    def _skip(self, ordinal: int) -> Callable[[Held], int] | None:
+        """What the session has already; None as soon as it can have nothing more of that."""
+        router = self._router
+        after, snapshot = self._after, self._snapshot
+        if after and router.ring.head >= after and router.ring.get(ordinal).transaction.first_sync_id > after:
+            self._after = after = 0
+        if snapshot is not None:
+            if self._filter_until is None and router.timeline.streamed_all(snapshot):
+                self._filter_until = router.ring.next_ordinal
+            if self._filter_until is not None and ordinal >= self._filter_until:
+                self._snapshot = snapshot = None
+        if snapshot is None and not after:
+            return None
+
+        def skip(held: Held) -> int:
+            changes = held.transaction.changes
+            if snapshot is not None and snapshot.sees(held.transaction.xid):
+                return len(changes)
+            if held.transaction.first_sync_id > after:
+                return 0
+            return sum(change.sync_id <= after for change in changes)
+
+        return skip
+
+    def _start(self, ordinal: int, offset: int) -> None:
+        self._lost = False
+        self._after = 0
+        self._snapshot = None
+        self._filter_until = None
+        ring = self._router.ring
+        first = next(ring.find(self._keys, ordinal), None)
+        if first is None:
+            self._pending = None
+            self._position = ring.head
+            self._arm()
+        else:
+            self._pending = (first, offset if first == ordinal else 0)
+            self._position = _before(ring, self._pending)
+            self._notify()
+
+    def _join(self, keys: tuple[Key, ...]) -> None:
+        wanted = frozenset(keys)
+        for key in [key for key in self._channels if key not in wanted]:
+            channel = self._channels.pop(key)
+            self._router.leave(self, key)
+            self._disarmed = [other for other in self._disarmed if other is not channel]
+        for key in keys:
+            if key not in self._channels:
+                self._channels[key] = self._router.join(self, key)
+        self._keys = keys
+
+    def _arm(self) -> None:
+        for channel in self._disarmed:
+            channel.armed.add(self)
+        self._disarmed.clear()
+
+    def _notify(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
