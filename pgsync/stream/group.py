@@ -34,8 +34,6 @@ from pgsync.values import UNCHANGED, RowEncoder, Value, row_encoder
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _SNAPSHOT: Final = re.compile(r"\d+:\d+:(\d+(,\d+)*)?")
 _XID_BITS: Final = 32
-_CHANGE_BYTES: Final = 400  # what a Change costs in memory beside its values
-_TRANSACTION_BYTES: Final = 600
 
 Row: TypeAlias = Sequence[Value]
 
@@ -351,7 +349,7 @@ class Grouper:
                 changes,
                 self._commits,
                 self._snapshot,
-                self._size_bytes + _TRANSACTION_BYTES + _CHANGE_BYTES * len(changes),
+                self._size_bytes,
             ),
             self._version,
             tuple(self._anchors),

@@ -8,8 +8,8 @@ Whoever reads the log counts. What two readers must agree on is where to count f
   reads the anchor stores the checkpoint of that position; the newcomer counts forward and backward from it.
 - When nobody runs, the newcomer *begins a line*: the anchor itself says from which number the count goes on. It is in
   the log, so a gateway that comes later with an old slot makes the same jump at the same place. The first line of a
-  database begins at 0. A later one begins above any number that can have been given: every change takes at least
-  `MIN_CHANGE_BYTES` of log.
+  database begins at `FIRST`. A later one begins above any number that can have been given: every change takes at
+  least `MIN_CHANGE_BYTES` of log.
 
 Who runs holds a shared advisory lock; who looks for its place does so alone, under an exclusive one.
 """
@@ -25,9 +25,11 @@ from pgsync.stream.connect import parse_lsn
 from pgsync.stream.group import Group
 from pgsync.stream.transaction import Transaction
 
+FIRST: Final = 1  # so that a reader of what was there before the first change has a position other than "none"
 MIN_CHANGE_BYTES: Final = 4  # TRUNCATE of many tables logs one oid for each; a row takes far more
 SLACK_BYTES: Final = 1 << 30  # log that may be written between the choice of a number and its anchor
 HELD_BYTES: Final = 64 << 20  # what a newcomer keeps while it waits for its place
+_CHANGE_BYTES: Final = 500  # what Python needs for a change beside its bytes, about
 _LINE: Final = re.compile(r"line:(\d{1,16}):[0-9a-f]{32}")
 
 
@@ -64,7 +66,7 @@ def base_of_line(anchor: str) -> int | None:
 def number_above(newest: Checkpoint | None, current_lsn: int) -> int:
     """A number that no change before the anchor to be written now can have."""
     if newest is None:
-        return 0
+        return FIRST
     # A checkpoint beyond the log comes from another cluster, by dump and restore: then all of this log is unaccounted.
     written = current_lsn - newest.lsn if newest.lsn <= current_lsn else current_lsn
     return newest.sync_id + (written + SLACK_BYTES) // MIN_CHANGE_BYTES
@@ -115,11 +117,11 @@ class Numberer:
             self._place(transaction)
             return [transaction]
         self._held.append(transaction)
-        self._held_bytes += transaction.size_bytes
+        self._held_bytes += _size_bytes(transaction)
         while self._held_bytes > HELD_BYTES and len(self._held) > 1:
             # Nobody reads from a newcomer yet. What it does not keep, it takes as from before its start.
             dropped = self._held.popleft()
-            self._held_bytes -= dropped.size_bytes
+            self._held_bytes -= _size_bytes(dropped)
             self.start_lsn = dropped.end_lsn
         return []
 
@@ -151,3 +153,7 @@ class Numberer:
             transaction.commits = [(server_tx_id, head + last) for server_tx_id, last in transaction.commits]
         transaction.first_sync_id = head + 1
         self._head = transaction.last_sync_id = head + len(transaction.changes)
+
+
+def _size_bytes(transaction: Transaction) -> int:
+    return transaction.size_bytes + _CHANGE_BYTES * (1 + len(transaction.changes))

@@ -1,0 +1,611 @@
+"""The feed of one gateway: keeps the stream running and hands every transaction on, numbered and in commit order.
+
+It connects, finds its place in the number line, reads, stores checkpoints, and starts again when a connection is lost.
+What cannot be right (counts that disagree, bytes that no Postgres sends) ends it for good, loudly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+
+from pgsync import log
+from pgsync.log import Event
+from pgsync.models import EMPTY, ActiveSchema
+from pgsync.names import PUBLICATION, slot_name
+from pgsync.stream.connect import (
+    ConnectionLostError,
+    Replication,
+    ReplicationError,
+    SlotActiveError,
+    SlotInvalidatedError,
+    SlotMissingError,
+    System,
+    format_lsn,
+)
+from pgsync.stream.decode import decode_message
+from pgsync.stream.group import Group, Grouper
+from pgsync.stream.listener import Listener
+from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, base_of_line, line_anchor, number_above
+from pgsync.stream.ring import Ring
+from pgsync.stream.timeline import Snapshot, Timeline
+from pgsync.stream.transaction import Transaction
+
+CHECKPOINT_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 0.25
+FIRST_RETRY_SECONDS: Final = 0.1
+LAST_RETRY_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 10.0
+MAINTAIN_SECONDS: Final = 3600.0
+IDLE_CHECKPOINT_BYTES: Final = 1 << 20  # log without changes of ours that is acknowledged at once
+MAX_UNSAMPLED: Final = 256  # transactions without a snapshot; see Timeline.transactions_since_sample
+LAG_WARNING_BYTES: Final = 256 << 20
+LAG_WARNING_SECONDS: Final = 60.0
+RECENT_COMMITS: Final = 100_000
+STORED_SAMPLES: Final = 1000
+_POLL_SECONDS: Final = 0.01
+_PLACE_SECONDS: Final = 0.05
+_DISAGREEMENT: Final = "PS501"
+
+
+class _StopError(Exception):
+    """Asks the tasks of a connection to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What a stream that begins needs to know from the database."""
+
+    horizon: int
+    samples: list[tuple[int, Snapshot]]
+    epoch: str
+
+
+class Feed:
+    """Owns the replication connection and the connection beside it. `start` once, `stop` once.
+
+    `make_ring` makes the window of recent transactions from the sync id and the log position where the stream starts.
+    `timeline` and `ring` are replaced when the stream starts anew (at the start, after a lost slot, with a new number
+    line): then `restarted` are called, and every session of before has to bootstrap. `schema_changed` are called with
+    the version that applies from here on. All calls happen in the event loop, in stream order, before anything that
+    follows.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        deployment: str,
+        make_ring: Callable[[int, int], Ring] = Ring,
+        publication: str = PUBLICATION,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self._conninfo = conninfo
+        self._slot = slot_name(deployment)
+        self._publication = publication
+        self._make_ring = make_ring
+        self._checkpoint_seconds = checkpoint_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self.schema_changed: list[Callable[[ActiveSchema], None]] = []
+        self.restarted: list[Callable[[], None]] = []
+        self.timeline = Timeline()
+        self.ring = make_ring(0, 0)
+        self.schema: ActiveSchema = EMPTY
+        self.epoch = ""
+        self.lag_bytes = 0
+        self.retained_bytes = 0
+
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._caught_up = asyncio.Event()
+        self._is_connected = False
+
+        # Where the stream is. Everything that committed before `_lsn` has been handled.
+        self._system: System | None = None
+        self._grouper = Grouper()
+        self._numberer: Numberer | None = None
+        self._lsn = 0
+        self._start_version = 0
+        self._placed = asyncio.Event()
+        self._anchors: dict[str, asyncio.Future[int]] = {}
+
+        # Checkpoints
+        self._due = asyncio.Event()
+        self._storing = asyncio.Lock()
+        self._confirmed_lsn = 0
+        self._positions: list[list[Any]] = []
+        self._stored: deque[int] = deque()
+        self._stored_lsn = 0
+        self._stored_head = -1
+
+        # Samples
+        self._unsampled = False
+        self._last_change = 0.0
+        self._last_lag_warning = float("-inf")
+
+        self._recent: OrderedDict[str, int] = OrderedDict()
+        self._waiters: dict[str, list[asyncio.Future[int | None]]] = {}
+
+    # ------------------------------------------------------------------ for the gateway
+
+    @property
+    def head(self) -> int:
+        """The last sync id streamed."""
+        return self.timeline.head
+
+    @property
+    def slot(self) -> str:
+        """The name of the replication slot."""
+        return self._slot
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the stream runs and has reached what was in the log when it connected."""
+        return self._is_connected and self._caught_up.is_set()
+
+    async def start(self) -> None:
+        """Connects, finds the place in the number line, and returns when the stream has caught up with the log.
+
+        Keeps trying while the server or the slot is busy elsewhere. Raises ReplicationError or psycopg.Error when
+        trying again cannot help: no publication, wal_level, missing rights, counts that disagree.
+        """
+        assert self._task is None, "a feed starts once"
+        self._task = asyncio.create_task(self._run(), name=f"feed {self._slot}")
+        caught_up = asyncio.create_task(self._caught_up.wait())
+        try:
+            await asyncio.wait({self._task, caught_up}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            caught_up.cancel()
+        if self._task.done():
+            await self._task
+
+    async def stop(self) -> None:
+        """Stores a last checkpoint and closes both connections. Raises what ended the feed, if anything did before."""
+        self._stopping.set()
+        if self._task is not None:
+            _, unfinished = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
+            if unfinished:
+                self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def ended(self) -> None:
+        """Waits until the feed ends, and raises what ended it. The gateway has nothing to serve after that."""
+        assert self._task is not None
+        await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            await self._task
+
+    async def confirmed(self, server_tx_id: str, timeout_seconds: float) -> int | None:
+        """The last sync id of a commit once the stream has it.
+
+        None when that takes longer than `timeout_seconds`, or when the stream is not running.
+        """
+        found = self._recent.get(server_tx_id)
+        if found is not None:
+            return found
+        if not self.is_connected:
+            return None
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[int | None] = loop.create_future()
+        self._waiters.setdefault(server_tx_id, []).append(waiter)
+        timer = loop.call_later(timeout_seconds, _settle, waiter, None)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            waiters = self._waiters.get(server_tx_id)
+            if waiters is not None:
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._waiters[server_tx_id]
+
+    # ------------------------------------------------------------------ connections
+
+    async def _run(self) -> None:
+        retry_seconds = FIRST_RETRY_SECONDS
+        while not self._stopping.is_set():
+            try:
+                await self._connection()
+                continue
+            except BaseExceptionGroup as group:
+                error = _first(group)
+            except (ReplicationError, psycopg.Error) as single:
+                error = single
+            if self._caught_up.is_set():
+                retry_seconds = FIRST_RETRY_SECONDS
+            self._disconnect()
+            if not _may_pass(error):
+                log.emit(Event.STREAM_FAILED, slot=self._slot, error=error)
+                raise error
+            log.emit(Event.STREAM_DISCONNECTED, slot=self._slot, error=error, retry_seconds=retry_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(retry_seconds):
+                    await self._stopping.wait()
+            retry_seconds = min(2 * retry_seconds, LAST_RETRY_SECONDS)
+
+    def _disconnect(self) -> None:
+        """Nobody waits for a stream that is down: what they committed is in the database all the same."""
+        self._is_connected = False
+        self._caught_up.clear()
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                _settle(waiter, None)
+
+    async def _connection(self) -> None:
+        """One connection from its opening to its loss, or to the end of the feed."""
+        listener = await Listener.connect(self._conninfo, application_name=f"pgsync listener {self._slot}")
+        try:
+            replication = await Replication.connect(self._conninfo, application_name=f"pgsync stream {self._slot}")
+            try:
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(self._until_stopped())
+                        tasks.create_task(self._work(tasks, listener, replication))
+                except* _StopError:
+                    pass
+                numberer = self._numberer
+                if self._is_connected and numberer is not None and numberer.is_placed:
+                    await self._store_checkpoint(listener)
+                    self._acknowledge(replication)
+            finally:
+                self._disconnect()
+                await replication.close()
+        finally:
+            await listener.close()
+
+    async def _until_stopped(self) -> None:
+        await self._stopping.wait()
+        raise _StopError
+
+    async def _work(self, tasks: asyncio.TaskGroup, listener: Listener, replication: Replication) -> None:
+        await self._open(listener, replication)
+        self._is_connected = True
+        tasks.create_task(self._read(listener, replication))
+        tasks.create_task(self._keep(listener, replication))
+        await self._find_place(listener)
+        # Everything in the log before this anchor has been handled when it comes.
+        await self._read_anchor(listener, uuid4().hex)
+        log.emit(Event.STREAM_CONNECTED, slot=self._slot, lsn=format_lsn(self._lsn), sync_id=self.head)
+        self._caught_up.set()
+
+    async def _open(self, listener: Listener, replication: Replication) -> None:
+        """Starts the stream: where it was, or where the slot is, or with a new slot."""
+        system = await replication.identify()
+        state = await listener.slot(self._slot)
+        numberer = self._numberer
+        if (
+            self._system is not None
+            and (self._system.identifier, self._system.timeline) == (system.identifier, system.timeline)
+            and numberer is not None
+            and numberer.is_placed
+            and state is not None
+            and not state.is_lost
+            and state.confirmed_lsn <= self._lsn
+        ):
+            self._grouper.forget()
+            await replication.start(self._slot, publication=self._publication, from_lsn=self._lsn)
+            after = await listener.slot(self._slot)
+            if after is None or after.confirmed_lsn > self._lsn:
+                self._numberer = None
+                raise ConnectionLostError("somebody else read from the slot meanwhile")
+            return
+        self._numberer = None
+        self._system = system
+        await self._open_anew(listener, replication)
+
+    async def _open_anew(self, listener: Listener, replication: Replication) -> None:
+        state = await listener.slot(self._slot)
+        checkpoint: Checkpoint | None = None
+        if state is not None:
+            found = None if state.is_lost else await listener.checkpoint_at(state.confirmed_lsn)
+            if found is not None and found.lsn == state.confirmed_lsn:
+                checkpoint = found
+            elif state.is_active:
+                raise SlotActiveError(f"replication slot {self._slot!r} is in use")
+            else:
+                # Its place in the number line is unknown: a new slot has as much to say, and may be younger.
+                log.emit(Event.SLOT_LOST, slot=self._slot, sync_id=self.head)
+                await replication.drop_slot(self._slot)
+        if checkpoint is None:
+            schema = await listener.schema() or EMPTY
+            start_lsn = await replication.create_slot(self._slot)
+            if (await listener.schema() or EMPTY).version != schema.version:
+                await replication.drop_slot(self._slot)
+                raise ConnectionLostError("a schema was pushed while the slot was made")
+            log.emit(Event.SLOT_CREATED, slot=self._slot, lsn=format_lsn(start_lsn), sync_id=self.head)
+        else:
+            start_lsn = checkpoint.lsn
+            known = await listener.schema(checkpoint.schema_version) if checkpoint.schema_version else EMPTY
+            if known is None:
+                raise NumberLineError(f"schema version {checkpoint.schema_version} of a checkpoint is not stored")
+            schema = known
+        await replication.start(self._slot, publication=self._publication)
+        after = await listener.slot(self._slot)
+        if after is None or after.confirmed_lsn != start_lsn:
+            raise ConnectionLostError("somebody else read from the slot meanwhile")
+
+        self._lsn = start_lsn
+        self._stored.clear()
+        self._stored_lsn = self._stored_head = -1
+        self._positions.clear()
+        self._placed.clear()
+        now = await listener.now()
+        self._grouper = Grouper(schema, reference_xid=now.snapshot.xmax)
+        self._start_version = schema.version
+        self._confirmed_lsn = start_lsn
+        self._set_schema(schema)
+        self._numberer = Numberer(start_lsn=start_lsn, head=None if checkpoint is None else checkpoint.sync_id)
+        if checkpoint is not None:
+            self._stored_lsn, self._stored_head = start_lsn, checkpoint.sync_id
+            sample = None if checkpoint.snapshot is None else Snapshot.parse(checkpoint.snapshot)
+            self._begin(await self._look_around(listener), checkpoint.sync_id, start_lsn, sample)
+
+    async def _look_around(self, listener: Listener) -> _Surroundings:
+        # an id assigned now is above those of all transactions that were passed over so far
+        return _Surroundings(await listener.new_xid(), await listener.samples(STORED_SAMPLES), await listener.epoch())
+
+    def _begin(self, around: _Surroundings, position: int, lsn: int, sample: Snapshot | None = None) -> None:
+        """The place is known: what counts starts after `position`, at `lsn`."""
+        self.timeline = Timeline(position, sample=sample, horizon=0 if sample is not None else around.horizon)
+        self.timeline.load(around.samples)
+        self.epoch = around.epoch
+        self.ring = self._make_ring(position, lsn)
+        self._recent.clear()
+        self._positions.clear()
+        for call in self.restarted:
+            call()
+
+    # ------------------------------------------------------------------ the place in the number line
+
+    async def _find_place(self, listener: Listener) -> None:
+        """Waits until sync ids can be given; see `pgsync.stream.number`."""
+        numberer = self._numberer
+        assert numberer is not None
+        if not numberer.is_placed:
+            await listener.lock_placing()
+            if await listener.others_running():
+                await self._follow_others(listener, numberer)
+            if not numberer.is_placed:
+                newest = await listener.checkpoint_at()
+                base = number_above(newest, (await listener.now()).lsn)
+                if newest is not None:
+                    await listener.new_epoch()
+                await self._read_anchor(listener, line_anchor(base, uuid4().hex))
+            await listener.join_running()
+            await listener.unlock_placing()
+            self._due.set()
+        else:
+            await listener.join_running()
+
+    async def _follow_others(self, listener: Listener, numberer: Numberer) -> None:
+        """Counts from what a running gateway stores at an anchor of ours; returns without when nobody runs any more."""
+        lsn = await self._read_anchor(listener, uuid4().hex)
+        while not numberer.is_placed:
+            checkpoint = await listener.checkpoint_at(lsn)
+            if checkpoint is not None and checkpoint.lsn == lsn:
+                await self._take_place(listener, numberer, checkpoint)
+            elif await listener.others_running():
+                await asyncio.sleep(_PLACE_SECONDS)
+            else:
+                return
+
+    async def _take_place(self, listener: Listener, numberer: Numberer, checkpoint: Checkpoint) -> None:
+        around = await self._look_around(listener)
+        # No await from here on: the reading task must not get ahead of what was held back.
+        held = numberer.anchor(checkpoint.lsn, checkpoint.sync_id)
+        position = numberer.head - sum(len(transaction.changes) for transaction in held)
+        start_lsn = numberer.start_lsn
+        self._begin(around, position, start_lsn)
+        for transaction in held:
+            self._deliver(transaction)
+        # The slot resumes here if this process ends before the ring lets go of anything.
+        await listener.store_checkpoint(Checkpoint(start_lsn, position, None, self._start_version), [])
+        self._stored.appendleft(start_lsn)
+
+    async def _read_anchor(self, listener: Listener, anchor: str) -> int:
+        """Writes an anchor and returns the end of its transaction when the stream has handled it."""
+        self._anchors[anchor] = asyncio.get_running_loop().create_future()
+        try:
+            await listener.anchor(anchor)
+            return await self._anchors[anchor]
+        finally:
+            del self._anchors[anchor]
+
+    # ------------------------------------------------------------------ reading
+
+    async def _read(self, listener: Listener, replication: Replication) -> None:
+        grouper = self._grouper
+        while True:
+            for data in await replication.read():
+                group = grouper.feed(decode_message(data), len(data))
+                if group is not None:
+                    if group.schema_version is None and not group.anchors:
+                        self._number(group)
+                    else:
+                        await self._handle(listener, group)
+            if not grouper.is_inside and replication.sent_lsn > self._lsn:
+                self._lsn = replication.sent_lsn
+                self.ring.pass_over(self._lsn)
+            await asyncio.sleep(0)  # a long catch-up must leave the others their turn
+
+    def _number(self, group: Group) -> None:
+        numberer = self._numberer
+        assert numberer is not None
+        for transaction in numberer.add(group):
+            self._deliver(transaction)
+        self._lsn = group.transaction.end_lsn
+
+    async def _handle(self, listener: Listener, group: Group) -> None:
+        """A transaction that says something to the stream itself."""
+        transaction = group.transaction
+        line = next((base for anchor in group.anchors if (base := base_of_line(anchor)) is not None), None)
+        if line is not None:
+            around = await self._look_around(listener)
+            numberer = self._numberer
+            assert numberer is not None
+            ready = numberer.add(group)
+            self._begin(around, line, transaction.end_lsn)
+            for transaction in ready:
+                self._deliver(transaction)
+            self._lsn = transaction.end_lsn
+        else:
+            self._number(group)
+        if group.schema_version is not None:
+            await self._switch_schema(listener, group.schema_version, transaction.xid)
+        for anchor in group.anchors:
+            waiter = self._anchors.get(anchor)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(transaction.end_lsn)
+        if group.anchors and self._numberer is not None and self._numberer.is_placed:
+            # Here, not later: a newcomer counts from the checkpoint of exactly this position.
+            await self._store_checkpoint(listener)
+
+    def _deliver(self, transaction: Transaction) -> None:
+        text = transaction.snapshot
+        snapshot: Snapshot | None = None
+        if text is not None:
+            with contextlib.suppress(ValueError):  # anybody may write under our prefix
+                snapshot = Snapshot.parse(text)
+        self.timeline.stream(transaction.xid, transaction.last_sync_id, snapshot)
+        self.ring.append(transaction)
+        commits = transaction.commits
+        if transaction.changes or commits:
+            self._positions.append(
+                [
+                    str(transaction.xid),
+                    transaction.first_sync_id,
+                    transaction.last_sync_id,
+                    [last for _, last in commits],
+                ]
+            )
+            self._unsampled = True
+            self._last_change = time.monotonic()
+            for server_tx_id, last_sync_id in commits:
+                self._recent[server_tx_id] = last_sync_id
+                for waiter in self._waiters.get(server_tx_id, ()):
+                    _settle(waiter, last_sync_id)
+            while len(self._recent) > RECENT_COMMITS:
+                self._recent.popitem(last=False)
+
+    async def _switch_schema(self, listener: Listener, version: int, xid: int) -> None:
+        """From here on the models of this version apply. Its row may be in the log before others can see it."""
+        while not await listener.is_visible(xid):  # noqa: ASYNC110 - the database has no event for it
+            await asyncio.sleep(_POLL_SECONDS)
+        schema = await listener.schema(version)
+        if schema is not None:  # anybody may write under our prefix
+            self._grouper.schema = schema
+            self._set_schema(schema)
+
+    def _set_schema(self, schema: ActiveSchema) -> None:
+        self.schema = schema
+        log.emit(Event.SCHEMA_ACTIVATED, version=schema.version, hash=schema.hash, models=len(schema.models))
+        for call in self.schema_changed:
+            call(schema)
+
+    # ------------------------------------------------------------------ checkpoints, samples, lag
+
+    async def _keep(self, listener: Listener, replication: Replication) -> None:
+        """Stores checkpoints, acknowledges what they cover, and has samples written when traffic stops."""
+        next_checkpoint = next_maintenance = 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self._heartbeat_seconds, self._checkpoint_seconds)):
+                    await self._due.wait()
+            now = time.monotonic()
+            self.ring.expire()
+            numberer = self._numberer
+            if numberer is None or not numberer.is_placed:
+                self._due.clear()
+                await asyncio.sleep(_PLACE_SECONDS)
+                continue
+            idle = now - self._last_change >= self._heartbeat_seconds
+            if self._unsampled and (idle or self.timeline.transactions_since_sample > MAX_UNSAMPLED):
+                self._unsampled = False
+                await listener.heartbeat()
+            if self._due.is_set() or now >= next_checkpoint:
+                self._due.clear()
+                next_checkpoint = now + self._checkpoint_seconds
+                if self.head != self._stored_head or self._lsn - self._stored_lsn > IDLE_CHECKPOINT_BYTES:
+                    await self._store_checkpoint(listener)
+                self._acknowledge(replication)
+                await self._measure(listener)
+            if now >= next_maintenance:
+                next_maintenance = now + MAINTAIN_SECONDS
+                with contextlib.suppress(psycopg.errors.LockNotAvailable):  # there is always a next time
+                    await listener.maintain()
+
+    async def _store_checkpoint(self, listener: Listener) -> None:
+        """Everything handled so far is counted by the head."""
+        async with self._storing:
+            lsn, head = self._lsn, self.head
+            if lsn <= self._stored_lsn:
+                return
+            snapshot = self.timeline.snapshot_at(head)
+            positions, self._positions = self._positions, []
+            checkpoint = Checkpoint(lsn, head, None if snapshot is None else str(snapshot), self.schema.version)
+            try:
+                await listener.store_checkpoint(checkpoint, positions)
+            except psycopg.Error as error:
+                self._positions = positions + self._positions
+                if error.sqlstate == _DISAGREEMENT:
+                    log.emit(Event.CHECKPOINT_DISAGREES, lsn=format_lsn(lsn), counted_sync_id=head)
+                    raise NumberLineError(f"another gateway has counted differently up to {format_lsn(lsn)}") from error
+                raise
+            self._stored.append(lsn)
+            self._stored_lsn, self._stored_head = lsn, head
+            log.emit(Event.CHECKPOINT_STORED, lsn=format_lsn(lsn), sync_id=head)
+
+    def _acknowledge(self, replication: Replication) -> None:
+        """Tells the server the newest checkpoint before everything that the ring holds: there a restart resumes."""
+        tail_lsn = self.ring.tail_lsn()
+        acknowledged = 0
+        while self._stored and self._stored[0] <= tail_lsn:
+            acknowledged = self._stored.popleft()
+        if acknowledged:
+            replication.confirm(acknowledged)
+            self._confirmed_lsn = acknowledged
+
+    async def _measure(self, listener: Listener) -> None:
+        now = await listener.now()
+        self._grouper.reference_xid = max(self._grouper.reference_xid, now.snapshot.xmax)
+        self.lag_bytes = max(now.lsn - self._lsn, 0)
+        self.retained_bytes = max(now.lsn - self._confirmed_lsn, 0)
+        moment = time.monotonic()
+        if self.lag_bytes > LAG_WARNING_BYTES and moment - self._last_lag_warning > LAG_WARNING_SECONDS:
+            self._last_lag_warning = moment
+            log.emit(Event.STREAM_LAGGING, slot=self._slot, lag_bytes=self.lag_bytes)
+
+
+def _settle(waiter: asyncio.Future[int | None], value: int | None) -> None:
+    if not waiter.done():
+        waiter.set_result(value)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that ended a group of tasks; the others were only cancelled because of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether connecting again can help."""
+    return isinstance(
+        error,
+        ConnectionLostError
+        | SlotActiveError
+        | SlotMissingError
+        | SlotInvalidatedError
+        | psycopg.OperationalError
+        | psycopg.InterfaceError,
+    )

@@ -1,0 +1,174 @@
+"""The ordinary connection beside the replication connection: checkpoints, schema versions, slots, and who is running.
+
+It must reach the database without a transaction-pooling proxy: the advisory locks that tell who runs are the session's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import orjson
+import psycopg
+from psycopg.rows import TupleRow
+
+from pgsync.models import ActiveSchema, active_schema_from_json
+from pgsync.stream.connect import format_lsn, listener_options, parse_lsn
+from pgsync.stream.number import Checkpoint
+from pgsync.stream.timeline import Snapshot
+
+_LOCK_CLASS: Final = 0x70677379  # "pgsy"
+_RUNNING: Final = 1
+_PLACING: Final = 2
+_LAST_LSN: Final = "FFFFFFFF/FFFFFFFF"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """`is_lost`: the server has removed log that the slot needs. `is_active`: somebody reads from it."""
+
+    confirmed_lsn: int
+    is_lost: bool
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """How far the log is written, and the snapshot of this moment."""
+
+    lsn: int
+    snapshot: Snapshot
+
+
+class Listener:
+    """Calls of the role `pgsync_listener`, one after another, each in a transaction of its own."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def connect(cls, conninfo: str, *, application_name: str) -> Self:
+        """Opens the connection; raises psycopg.OperationalError when there is none to be had."""
+        connection = await psycopg.AsyncConnection.connect(
+            conninfo,
+            autocommit=True,
+            application_name=application_name,
+            client_encoding="UTF8",
+            options=listener_options(conninfo),
+        )
+        return cls(connection)
+
+    async def close(self) -> None:
+        """Closes the connection, and with it gives up every lock."""
+        await self._connection.close()
+
+    # ------------------------------------------------------------------ state of the database
+
+    async def now(self) -> Now:
+        """How far the log is written, and the snapshot of this moment."""
+        row = await self._row("SELECT pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text")
+        return Now(parse_lsn(row[0]), Snapshot.parse(row[1]))
+
+    async def new_xid(self) -> int:
+        """A transaction id assigned just now."""
+        return int((await self._row("SELECT pg_current_xact_id()::text"))[0])
+
+    async def is_visible(self, xid: int) -> bool:
+        """Whether a transaction that committed in the log can be seen by others by now."""
+        return bool((await self._row("SELECT pg_visible_in_snapshot(%s::xid8, pg_current_snapshot())", str(xid)))[0])
+
+    async def slot(self, name: str) -> SlotState | None:
+        """The state of a replication slot of this database, None when there is no such slot."""
+        row = await self._row_or_none(
+            "SELECT confirmed_flush_lsn::text, wal_status, active FROM pg_replication_slots"
+            " WHERE slot_name = %s AND database = current_database()",
+            name,
+        )
+        if row is None:
+            return None
+        return SlotState(0 if row[0] is None else parse_lsn(row[0]), row[0] is None or row[1] == "lost", row[2])
+
+    async def schema(self, version: int | None = None) -> ActiveSchema | None:
+        """The active schema, or that of a version; None when there is no such version (`EMPTY` when none is active)."""
+        data = (await self._row("SELECT pgsync.schema_v1(%s)", version))[0]
+        return None if data is None and version is not None else active_schema_from_json(data)
+
+    async def epoch(self) -> str:
+        """Identity of the number line: cursors of another one are worth nothing."""
+        return str((await self._row("SELECT pgsync.epoch_v1()"))[0])
+
+    async def new_epoch(self) -> None:
+        """Gives the number line another identity, so that everybody bootstraps."""
+        await self._row("SELECT pgsync.new_epoch_v1()")
+
+    # ------------------------------------------------------------------ the number line
+
+    async def checkpoint_at(self, lsn: int | None = None) -> Checkpoint | None:
+        """The newest checkpoint at or before a position, or the newest of all."""
+        text = _LAST_LSN if lsn is None else format_lsn(lsn)
+        data = (await self._row("SELECT pgsync.checkpoint_at_v1(%s)", text))[0]
+        return None if data is None else Checkpoint.from_json(data)
+
+    async def store_checkpoint(self, checkpoint: Checkpoint, positions: list[list[Any]]) -> None:
+        """Stores a checkpoint and the positions of the transactions before it; PS501 when another gateway disagrees."""
+        await self._row(
+            "SELECT pgsync.store_checkpoint_v1(%s, %s, %s, %s, %s)",
+            format_lsn(checkpoint.lsn),
+            checkpoint.sync_id,
+            checkpoint.snapshot,
+            checkpoint.schema_version,
+            orjson.dumps(positions).decode(),
+        )
+
+    async def samples(self, limit: int) -> list[tuple[int, Snapshot]]:
+        """The newest stored samples (sync id, snapshot)."""
+        data = (await self._row("SELECT pgsync.samples_v1(%s)", limit))[0]
+        return [(sample["syncId"], Snapshot.parse(sample["snapshot"])) for sample in data]
+
+    async def heartbeat(self) -> None:
+        """Puts a snapshot sample into the log."""
+        await self._row("SELECT pgsync.heartbeat_v1()")
+
+    async def anchor(self, unique: str) -> None:
+        """Puts an anchor with this id into the log."""
+        await self._row("SELECT pgsync.anchor_v1(%s)", unique)
+
+    async def maintain(self) -> None:
+        """Keeps the private tables in shape; see `pgsync.maintain_v1`."""
+        await self._row("SELECT pgsync.maintain_v1()")
+
+    # ------------------------------------------------------------------ who is running
+
+    async def lock_placing(self) -> None:
+        """Waits until nobody else looks for its place, and keeps others from it."""
+        await self._row("SELECT pg_advisory_lock(%s, %s)", _LOCK_CLASS, _PLACING)
+
+    async def unlock_placing(self) -> None:
+        """Lets the next one look for its place."""
+        await self._row("SELECT pg_advisory_unlock(%s, %s)", _LOCK_CLASS, _PLACING)
+
+    async def join_running(self) -> None:
+        """Says that this gateway counts, for as long as the connection lives."""
+        await self._row("SELECT pg_advisory_lock_shared(%s, %s)", _LOCK_CLASS, _RUNNING)
+
+    async def others_running(self) -> bool:
+        """Whether another gateway counts in this database."""
+        row = await self._row(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND classid::bigint = %s AND objid::bigint = %s AND objsubid = 2 AND pid <> pg_backend_pid())",
+            _LOCK_CLASS,
+            _RUNNING,
+        )
+        return bool(row[0])
+
+    # ------------------------------------------------------------------
+
+    async def _row(self, statement: str, *parameters: Any) -> tuple[Any, ...]:
+        row = await self._row_or_none(statement, *parameters)
+        assert row is not None
+        return row
+
+    async def _row_or_none(self, statement: str, *parameters: Any) -> tuple[Any, ...] | None:
+        cursor = await self._connection.execute(statement, parameters)
+        return await cursor.fetchone()

@@ -1,0 +1,147 @@
+"""The number line: whoever counts the same log arrives at the same sync ids."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgsync.models import Model
+from pgsync.stream.group import Group
+from pgsync.stream.number import (
+    FIRST,
+    HELD_BYTES,
+    MIN_CHANGE_BYTES,
+    Checkpoint,
+    Numberer,
+    NumberLineError,
+    base_of_line,
+    line_anchor,
+    number_above,
+)
+from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Transaction
+
+MODEL = Model("tasks", "Task", "task", "public", "tasks", "id", None, ())
+HEX = "0" * 32
+
+
+def _group(
+    end_lsn: int, count: int, *, commits: list[tuple[str, int]] | None = None, anchor: str | None = None
+) -> Group:
+    changes = [Change(i + 1, "D", MODEL, str(i), None, (), UNKNOWN_ORIGIN, None, None) for i in range(count)]
+    transaction = Transaction(end_lsn, end_lsn, "", 1, count, changes, commits or [], None, 10)
+    return Group(transaction, None, () if anchor is None else (anchor,))
+
+
+def _numbers(transactions: list[Transaction]) -> list[tuple[int, int, int, list[int]]]:
+    return [(t.end_lsn, t.first_sync_id, t.last_sync_id, [c.sync_id for c in t.changes]) for t in transactions]
+
+
+def test_counting_goes_on_from_the_checkpoint() -> None:
+    numberer = Numberer(start_lsn=100, head=40)
+    ready = numberer.add(_group(110, 2)) + numberer.add(_group(120, 0)) + numberer.add(_group(130, 1))
+    assert _numbers(ready) == [(110, 41, 42, [41, 42]), (120, 43, 42, []), (130, 43, 43, [43])]
+    assert numberer.head == 43
+
+
+def test_commits_get_the_number_of_their_last_change() -> None:
+    numberer = Numberer(start_lsn=0, head=40)
+    (transaction,) = numberer.add(_group(1, 3, commits=[("7-0", 2), ("7-1", 2), ("7-2", 3)]))
+    assert transaction.commits == [("7-0", 42), ("7-1", 42), ("7-2", 43)]
+
+
+def test_newcomer_holds_back_until_it_knows_its_place() -> None:
+    numberer = Numberer(start_lsn=100, head=None)
+    for group in (_group(110, 2), _group(120, 1), _group(130, 1)):
+        assert numberer.add(group) == []
+    assert not numberer.is_placed
+    ready = numberer.anchor(120, 50)
+    assert _numbers(ready) == [(110, 48, 49, [48, 49]), (120, 50, 50, [50]), (130, 51, 51, [51])]
+    assert _numbers(numberer.add(_group(140, 1))) == [(140, 52, 52, [52])]
+
+
+def test_newcomer_may_be_placed_at_its_very_start() -> None:
+    numberer = Numberer(start_lsn=100, head=None)
+    numberer.add(_group(110, 2))
+    assert _numbers(numberer.anchor(100, 7)) == [(110, 8, 9, [8, 9])]
+
+
+def test_newcomer_that_waits_long_lets_the_oldest_go() -> None:
+    numberer = Numberer(start_lsn=0, head=None)
+    large = _group(10, 3)
+    large.transaction.size_bytes = HELD_BYTES
+    numberer.add(large)
+    numberer.add(_group(20, 2))
+    assert numberer.start_lsn == 10
+    assert _numbers(numberer.anchor(20, 100)) == [(20, 99, 100, [99, 100])]
+
+
+def test_line_begins_at_its_anchor_for_a_newcomer() -> None:
+    numberer = Numberer(start_lsn=0, head=None)
+    numberer.add(_group(10, 3))
+    ready = numberer.add(_group(20, 0, anchor=line_anchor(1000, HEX))) + numberer.add(_group(30, 1))
+    assert _numbers(ready) == [(20, 1001, 1000, []), (30, 1001, 1001, [1001])]
+    assert numberer.start_lsn == 20
+
+
+def test_line_that_begins_moves_everybody_to_the_same_number() -> None:
+    old = Numberer(start_lsn=0, head=40)
+    new = Numberer(start_lsn=5, head=None)
+    for numberer in (old, new):
+        numberer.add(_group(10, 3))
+        numberer.add(_group(20, 0, anchor=line_anchor(1000, HEX)))
+        numberer.add(_group(30, 1))
+    assert old.head == new.head == 1001
+
+
+def test_line_that_would_give_numbers_twice_is_refused() -> None:
+    numberer = Numberer(start_lsn=0, head=40)
+    with pytest.raises(NumberLineError):
+        numberer.add(_group(10, 0, anchor=line_anchor(39, HEX)))
+
+
+def test_checkpoint_with_too_few_numbers_is_refused() -> None:
+    numberer = Numberer(start_lsn=0, head=None)
+    numberer.add(_group(10, 3))
+    with pytest.raises(NumberLineError):
+        numberer.anchor(10, 2)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=20), st.data())
+def test_all_newcomers_count_as_the_one_that_was_there(counts: list[int], data: st.DataObject) -> None:
+    log = [(10 * (i + 1), count) for i, count in enumerate(counts)]
+    first = Numberer(start_lsn=0, head=FIRST)
+    expected = {t.end_lsn: t.last_sync_id for lsn, count in log for t in first.add(_group(lsn, count))}
+    start = data.draw(st.integers(0, len(log) - 1))
+    at = data.draw(st.integers(start, len(log) - 1))
+    newcomer = Numberer(start_lsn=10 * start, head=None)
+    seen: dict[int, int] = {}
+    for i, (lsn, count) in enumerate(log[start:], start):
+        ready = newcomer.add(_group(lsn, count))
+        if i == at:
+            ready += newcomer.anchor(lsn, expected[lsn])
+        seen |= {t.end_lsn: t.last_sync_id for t in ready}
+    assert seen == {lsn: number for lsn, number in expected.items() if lsn > 10 * start}
+
+
+def test_first_line_of_a_database_begins_low() -> None:
+    assert number_above(None, 123_456_789) == FIRST
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_later_line_begins_above_all_that_can_have_been_given(sync_id: int, lsn: int, written: int) -> None:
+    newest = Checkpoint(lsn, sync_id, None, 1)
+    base = number_above(newest, lsn + written)
+    assert base > sync_id + written // MIN_CHANGE_BYTES
+    assert base < 2**53
+
+
+def test_line_after_a_restore_from_another_cluster_begins_above_too() -> None:
+    newest = Checkpoint(10**12, 500, None, 1)
+    assert number_above(newest, 10**9) > 500 + 10**9 // MIN_CHANGE_BYTES
+
+
+def test_anchor_of_a_line_carries_its_number() -> None:
+    assert base_of_line(line_anchor(12, HEX)) == 12
+    for other in (HEX, "line:x:" + HEX, "line:1:short", "", "line:-1:" + HEX):
+        assert base_of_line(other) is None
