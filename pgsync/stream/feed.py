@@ -35,7 +35,8 @@ from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Group, Grouper
 from pgsync.stream.listener import Listener
 from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, base_of_line, line_anchor, number_above
-from pgsync.stream.ring import Ring
+from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
+from pgsync.stream.route import Router
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Transaction
 
@@ -72,11 +73,10 @@ class _Surroundings:
 class Feed:
     """Owns the replication connection and the connection beside it. `start` once, `stop` once.
 
-    `make_ring` makes the window of recent transactions from the sync id and the log position where the stream starts.
-    `timeline` and `ring` are replaced when the stream starts anew (at the start, after a lost slot, with a new number
-    line): then `restarted` are called, and every session of before has to bootstrap. `schema_changed` are called with
-    the version that applies from here on. All calls happen in the event loop, in stream order, before anything that
-    follows.
+    `timeline`, `ring` and `router` are replaced when the stream starts anew (at the start, after a lost slot, with a new
+    number line): then whoever asked by `on_restarted` is called, and every session of before has to bootstrap with the
+    new router. A connection that is lost and found again replaces nothing. `ring_bytes` and `ring_seconds` bound what a
+    returning client can resume from.
     """
 
     def __init__(
@@ -84,21 +84,24 @@ class Feed:
         conninfo: str,
         *,
         deployment: str,
-        make_ring: Callable[[int, int], Ring] = Ring,
         publication: str = PUBLICATION,
+        ring_bytes: int = DEFAULT_MAX_BYTES,
+        ring_seconds: float = DEFAULT_MAX_SECONDS,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._conninfo = conninfo
         self._slot = slot_name(deployment)
         self._publication = publication
-        self._make_ring = make_ring
+        self._ring_bytes = ring_bytes
+        self._ring_seconds = ring_seconds
         self._checkpoint_seconds = checkpoint_seconds
         self._heartbeat_seconds = heartbeat_seconds
-        self.schema_changed: list[Callable[[ActiveSchema], None]] = []
-        self.restarted: list[Callable[[], None]] = []
+        self._schema_changed: list[Callable[[ActiveSchema], None]] = []
+        self._restarted: list[Callable[[], None]] = []
         self.timeline = Timeline()
-        self.ring = make_ring(0, 0)
+        self.ring = self._make_ring(0, 0)
+        self.router = Router(self.ring, self.timeline, epoch="")
         self.schema: ActiveSchema = EMPTY
         self.epoch = ""
         self.lag_bytes = 0
@@ -151,6 +154,14 @@ class Feed:
     def is_connected(self) -> bool:
         """Whether the stream runs and has reached what was in the log when it connected."""
         return self._is_connected and self._caught_up.is_set()
+
+    def on_schema_changed(self, call: Callable[[ActiveSchema], None]) -> None:
+        """Has `call` called with the version whose models apply from here on, before anything that follows."""
+        self._schema_changed.append(call)
+
+    def on_restarted(self, call: Callable[[], None]) -> None:
+        """Has `call` called when the stream has started anew, before its first transaction."""
+        self._restarted.append(call)
 
     async def start(self) -> None:
         """Connects, finds the place in the number line, and returns when the stream has caught up with the log.
@@ -350,6 +361,9 @@ class Feed:
             sample = None if checkpoint.snapshot is None else Snapshot.parse(checkpoint.snapshot)
             self._begin(await self._look_around(listener), checkpoint.sync_id, start_lsn, sample)
 
+    def _make_ring(self, position: int, lsn: int) -> Ring:
+        return Ring(position, lsn, max_bytes=self._ring_bytes, max_seconds=self._ring_seconds)
+
     async def _look_around(self, listener: Listener) -> _Surroundings:
         # an id assigned now is above those of all transactions that were passed over so far
         return _Surroundings(await listener.new_xid(), await listener.samples(STORED_SAMPLES), await listener.epoch())
@@ -360,9 +374,10 @@ class Feed:
         self.timeline.load(around.samples)
         self.epoch = around.epoch
         self.ring = self._make_ring(position, lsn)
+        self.router = Router(self.ring, self.timeline, epoch=around.epoch)
         self._recent.clear()
         self._positions.clear()
-        for call in self.restarted:
+        for call in self._restarted:
             call()
 
     # ------------------------------------------------------------------ the place in the number line
@@ -509,7 +524,7 @@ class Feed:
     def _set_schema(self, schema: ActiveSchema) -> None:
         self.schema = schema
         log.emit(Event.SCHEMA_ACTIVATED, version=schema.version, hash=schema.hash, models=len(schema.models))
-        for call in self.schema_changed:
+        for call in self._schema_changed:
             call(schema)
 
     # ------------------------------------------------------------------ checkpoints, samples, lag
