@@ -410,15 +410,23 @@ def _root_home() -> Path:
 
 
 def _copy_programs(bin_dir: Path) -> Path:
-    """A copy of a Postgres installation (about 40 MB) where the server's user can read it."""
+    """A copy of a Postgres installation (about 50 MB) where the server's user can read it.
+
+    Programs of a wheel look for their libraries in a folder beside their package: both are copied, in the same places.
+    """
     source = bin_dir.parent
+    package = source.parent
+    libraries = package.with_name(package.name + ".libs")
     stamp = hashlib.sha256(f"{source} {(bin_dir / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[:12]
     target = _root_home() / f"programs-{stamp}"
     if not target.exists():
         staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_root_home()))
-        shutil.copytree(source, staging / "copy", symlinks=True)
-        (staging / "copy").chmod(0o755)
+        shutil.copytree(source, staging / "copy" / package.name / source.name, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, staging / "copy" / libraries.name, symlinks=True)
+        for folder in (staging / "copy", staging / "copy" / package.name):
+            folder.chmod(0o755)
         with contextlib.suppress(OSError):  # another process was faster
             (staging / "copy").rename(target)
         shutil.rmtree(staging)
-    return target / "bin"
+    return target / package.name / source.name / "bin"

@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,8 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "log_min_messages": "warning",
 }
 
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
+
 Report = Callable[[BaseException], None]
 """Tells the person at the terminal what went wrong, and goes on."""
 
@@ -71,7 +73,7 @@ class Dev:
     _postgres: EmbeddedPostgres = field(init=False)
 
     def run(self) -> None:
-        """Runs until SIGINT or SIGTERM. Raises what keeps it from starting."""
+        """Runs until a signal to stop. Raises what keeps it from starting."""
         declared = load_schema(self.options.source) if self.options.source is not None else None
         directory = self.options.data.expanduser().absolute()
         directory.mkdir(parents=True, exist_ok=True)
@@ -100,7 +102,7 @@ class Dev:
     async def _main(self, declared: Schema | None, directory: Path) -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
         try:
             if declared is not None:
@@ -118,7 +120,7 @@ class Dev:
                 await stop.wait()
                 self.say("stopping")
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
     async def _push(self, declared: Schema, *, force: bool = True) -> PushResult:
@@ -213,17 +215,18 @@ class Dev:
 
 
 @contextlib.contextmanager
-def _terminating() -> Any:
-    """Outside of the event loop SIGTERM ends us as Ctrl-C does, by an exception, so that Postgres is stopped too."""
+def _terminating() -> Iterator[None]:
+    """Outside of the event loop a signal ends us as Ctrl-C does, by an exception, so that Postgres is stopped too."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in _STOP_SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -126,4 +126,4 @@ def _in_shell(text: str) -> str:
 
 def _curl(method: str, url: str, secret_key: str, body: Mapping[str, Any]) -> str:
     headers = ["-H", f"Authorization: Bearer {secret_key}", "-H", "Content-Type: application/json"]
-    return shlex.join(["curl", "-sS", "-X", method, url, *headers, "-d", json.dumps(body)])
+    return shlex.join(["curl", "-sS", "-w", r"\n", "-X", method, url, *headers, "-d", json.dumps(body)])

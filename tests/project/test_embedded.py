@@ -191,6 +191,21 @@ def test_root_starts_it_where_only_root_can_go(place: Path) -> None:
     elsewhere.with_name(elsewhere.name + ".lock").unlink()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as somebody else")
+def test_root_starts_programs_that_only_root_can_read(place: Path) -> None:
+    original = bundled_bin_dir().parent
+    package = original.parent
+    site = place / "site"
+    shutil.copytree(original, site / package.name / original.name, symlinks=True)
+    shutil.copytree(package.with_name(package.name + ".libs"), site / (package.name + ".libs"), symlinks=True)
+    site.chmod(0o700)
+    with EmbeddedPostgres(place / "data", site / package.name / original.name / "bin") as running:
+        elsewhere = running.bin_dir
+        assert elsewhere.is_relative_to("/var/lib/pgsync")
+        assert answer(running.dsn()) == 1
+    shutil.rmtree(elsewhere.parents[2])
+
+
 def start_owner(data_dir: Path, *, path: str | None = None) -> tuple[subprocess.Popen[str], int]:
     """A process of its own that starts a server, tells its pid and waits to be killed."""
     program = (

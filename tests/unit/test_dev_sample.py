@@ -38,9 +38,9 @@ def test_the_row_is_created_updated_and_updated_by_sql() -> None:
 
     found = lines(Task)
     assert found is not None
-    assert shlex.split(found.create)[:5] == ["curl", "-sS", "-X", "POST", f"{URL}/api/v1/models/tasks"]
+    assert shlex.split(found.create)[:7] == ["curl", "-sS", "-w", r"\n", "-X", "POST", f"{URL}/api/v1/models/tasks"]
     assert body(found.create) == {"id": "task-00ff", "data": {"title": "Try pgsync", "status": "todo"}}
-    assert shlex.split(found.update)[3:5] == ["PATCH", f"{URL}/api/v1/models/tasks/task-00ff"]
+    assert shlex.split(found.update)[5:7] == ["PATCH", f"{URL}/api/v1/models/tasks/task-00ff"]
     assert body(found.update) == {"data": {"status": "doing"}}
     assert shlex.split(found.update_by_sql) == [
         "/a b/psql",
