@@ -38,11 +38,18 @@ def keys_of_session(organization: str, groups: Iterable[str]) -> tuple[Key, ...]
     """Every key under which a session finds changes, in an order that is the same for equal sessions.
 
     A row of an organization is visible through the organization's own group only: `project:p1` of one never matches
-    `project:p1` of another. A row of a shared model is visible through the group alone, and the group `default`, which
-    shared models without groups have, is held by every session.
+    `project:p1` of another. A row of a shared model is visible through the group alone; every session holds the group
+    `default`, which is that of shared models without groups.
     """
     named = sorted({*groups, DEFAULT_GROUP})
     return (*((organization, group) for group in named), *((None, group) for group in named), EVERYONE)
+
+
+def groups_of_change(change: Change) -> tuple[str, ...]:
+    """The sync groups of a change: those of its row, or `default` for a shared model that declares none."""
+    if not change.groups and change.organization is None and not change.model.groups:
+        return (DEFAULT_GROUP,)
+    return change.groups
 
 
 def keys_of_change(change: Change) -> list[Key]:
@@ -52,11 +59,9 @@ def keys_of_change(change: Change) -> list[Key]:
     """
     if change.action == "T":
         return [EVERYONE]
-    groups = change.groups
+    groups = groups_of_change(change)
     if change.previous_groups is not None:
         groups = tuple(dict.fromkeys((*groups, *change.previous_groups)))
-    if not groups and change.organization is None:
-        groups = (DEFAULT_GROUP,)
     return [(change.organization, group) for group in groups]
 
 
@@ -237,9 +242,9 @@ class Ring:
 
     def keep(self, held: Held, index: int, action: str, delta: bytes) -> None:
         """Keeps an encoded delta for the next reader, if there is room: reading must not push out what is held."""
-        if held.ordinal >= self._first and self._bytes + len(delta) <= self.max_bytes:
+        size = len(delta) + DELTA_OVERHEAD_BYTES
+        if held.ordinal >= self._first and self._bytes + size <= self.max_bytes:
             held.deltas[index, action] = delta
-            size = len(delta) + DELTA_OVERHEAD_BYTES
             held.size_bytes += size
             self._bytes += size
 
@@ -279,6 +284,7 @@ def _runs(changes: Sequence[Change]) -> dict[Key, list[int]]:
             previous is None
             or change.groups != previous.groups
             or change.organization != previous.organization
+            or change.model is not previous.model
             or change.previous_groups is not None
             or previous.previous_groups is not None
             or (change.action == "T") != (previous.action == "T")

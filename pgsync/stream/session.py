@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from pgsync.stream.ring import Fallen, Held, Key, Ring, keys_of_session
+from pgsync.stream.ring import Fallen, Held, Key, Ring, groups_of_change, keys_of_session
 from pgsync.stream.timeline import Snapshot
 from pgsync.stream.transaction import Change
 
@@ -102,7 +102,7 @@ def _seen_as(held: Held, index: int, keys: frozenset[Key]) -> tuple[str, tuple[s
     change = held.transaction.changes[index]
     previous = change.previous_groups
     if previous is None or change.action != "U":
-        return change.action, change.groups
+        return change.action, groups_of_change(change)
     organization = change.organization
     was = any((organization, group) in keys for group in previous)
     if not any((organization, group) in keys for group in change.groups):
@@ -143,7 +143,7 @@ class _Frames:
         """
         deltas: list[bytes] = []
         size = 0
-        split = partial
+        split = False
         for index in indices:
             change = held.transaction.changes[index]
             if split and self.size_bytes + size >= limit_bytes:
@@ -169,7 +169,7 @@ class _Frames:
         if self._deltas_bytes + size > FRAME_BYTES:
             self.flush()
         self._put(deltas, size)
-        if split:
+        if split or partial:
             self.flush()
         return None
 
