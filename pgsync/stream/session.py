@@ -146,10 +146,6 @@ class _Frames:
         split = False
         for index in indices:
             change = held.transaction.changes[index]
-            if split and self.size_bytes + size >= limit_bytes:
-                self._put(deltas, size)
-                self.flush()
-                return index
             if change.action == "T":
                 self._put(deltas, size)
                 self.flush()
@@ -164,6 +160,8 @@ class _Frames:
                 self._put(deltas, size)
                 self.flush()
                 deltas, size = [], 0
+                if self.size_bytes >= limit_bytes:
+                    return index
             deltas.append(delta)
             size += len(delta)
         if self._deltas_bytes + size > FRAME_BYTES:
