@@ -73,10 +73,10 @@ class _Surroundings:
 class Feed:
     """Owns the replication connection and the connection beside it. `start` once, `stop` once.
 
-    `timeline`, `ring` and `router` are replaced when the stream starts anew (at the start, after a lost slot, with a new
-    number line): then whoever asked by `on_restarted` is called, and every session of before has to bootstrap with the
-    new router. A connection that is lost and found again replaces nothing. `ring_bytes` and `ring_seconds` bound what a
-    returning client can resume from.
+    `timeline`, `ring` and `router` are replaced when the stream starts anew (at the start, after a lost slot, with a
+    new number line): then whoever asked by `on_restarted` is called, and every session of before has to bootstrap with
+    the new router. A connection that is lost and found again replaces nothing. `ring_bytes` and `ring_seconds` bound
+    what a returning client can resume from.
     """
 
     def __init__(
