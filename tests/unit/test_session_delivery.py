@@ -40,8 +40,8 @@ ORIGIN = Origin(actor=("user", "u1"))
 class Reader:
     """A session and what is expected of it: `at` is the sync id up to which it has everything.
 
-    `exact_fall`: it must fall only when something was let go that it would have received. A start inside a transaction or
-    from a snapshot, or groups changed while it is behind, may make it fall for something that it would have skipped.
+    `exact_fall`: it must fall only when something was let go that it would have received. A start inside a transaction
+    or from a snapshot, or groups changed while it is behind, may make it fall for something that it would have skipped.
     """
 
     session: Session
