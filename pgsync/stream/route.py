@@ -39,6 +39,7 @@ class Router:
         self.ring = ring
         self.timeline = timeline
         self.epoch = epoch
+        self.is_retired = False
         self._channels: dict[Key, Channel] = {}
         self._sessions: set[Session] = set()
         self._batches: OrderedDict[tuple[object, ...], Batch] = OrderedDict()
@@ -64,6 +65,12 @@ class Router:
         if session in self._sessions:
             self._sessions.discard(session)
             session.close()
+
+    def retire(self) -> None:
+        """The stream begins anew with another ring and router: every session has fallen and hears so at once."""
+        self.is_retired = True
+        for session in self._sessions:
+            session.notify()
 
     def offer(self, held: Held) -> None:
         """Wakes the sessions that a transaction concerns."""

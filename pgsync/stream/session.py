@@ -326,7 +326,7 @@ class Session:
     @property
     def is_behind(self) -> bool:
         """Whether something waits to be taken."""
-        return self._pending is not None or self._lost
+        return self._pending is not None or self._lost or self._router.is_retired
 
     def cursor(self) -> str:
         """The resume cursor of `position`."""
@@ -389,7 +389,7 @@ class Session:
         """Called by `Router.close`."""
         self._closed = True
         self._join(())
-        self._notify()
+        self.notify()
 
     def wake(self, channel: Channel, ordinal: int) -> None:
         """Called by `Router.offer`, which has disarmed the channel for this session."""
@@ -397,11 +397,11 @@ class Session:
         if self._pending is None and not self._lost:
             self._position = self._router.ring.get(ordinal).transaction.first_sync_id - 1
             self._pending = (ordinal, 0)
-            self._notify()
+            self.notify()
 
     def take(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> list[bytes]:
         """As `next_batch`, without waiting: [] when there is nothing to give now."""
-        if self._lost:
+        if self._lost or self._router.is_retired:
             raise Fallen
         place = self._pending
         if place is None:
@@ -463,7 +463,7 @@ class Session:
         else:
             self._pending = (first, offset if first == ordinal else 0)
             self._position = _before(ring, self._pending)
-            self._notify()
+            self.notify()
 
     def _join(self, keys: tuple[Key, ...]) -> None:
         wanted = frozenset(keys)
@@ -481,6 +481,7 @@ class Session:
             channel.armed.add(self)
         self._disarmed.clear()
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Wakes whoever waits in `next_batch`."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

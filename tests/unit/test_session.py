@@ -312,6 +312,19 @@ async def test_waiting_session_is_woken_by_a_commit_and_by_a_close() -> None:
     assert await session.next_batch() == []
 
 
+async def test_session_of_a_stream_that_begins_anew_has_fallen_for_good() -> None:
+    stream = Stream()
+    session = stream.open()
+    task = asyncio.ensure_future(session.next_batch())
+    await asyncio.sleep(0)
+    stream.router.retire()
+    with pytest.raises(Fallen):
+        await asyncio.wait_for(task, TIME_LIMIT_SECONDS)
+    session.start_at_head()
+    with pytest.raises(Fallen):
+        await session.next_batch()
+
+
 async def test_cancelled_wait_loses_nothing() -> None:
     stream = Stream()
     session = stream.open()
