@@ -78,7 +78,7 @@ class Insert:
     """A new row, one value for each column of the relation."""
 
     relation: int
-    new: list[Value]
+    new: tuple[Value, ...]
 
 
 @dataclass(slots=True)
@@ -86,8 +86,8 @@ class Update:
     """A changed row. `old` is the whole old row (`full`), only its key columns (the others read None), or not sent."""
 
     relation: int
-    new: list[Value]
-    old: list[Value] | None
+    new: tuple[Value, ...]
+    old: tuple[Value, ...] | None
     full: bool
 
 
@@ -96,7 +96,7 @@ class Delete:
     """A deleted row: all of it (`full`), or only its key columns (the others read None)."""
 
     relation: int
-    old: list[Value]
+    old: tuple[Value, ...]
     full: bool
 
 
@@ -163,7 +163,7 @@ _OLD: Final = ord("O")
 _MAX_VALUE_BYTES: Final = 1 << 30  # Postgres's own limit of a field
 
 
-def _values(data: bytes, at: int, end: int) -> tuple[list[Value], int]:
+def _values(data: bytes, at: int, end: int) -> tuple[tuple[Value, ...], int]:
     """A TupleData: one value per column. May return a position past the end, which the caller refuses."""
     (count,) = _count(data, at)
     at += 2
@@ -189,7 +189,7 @@ def _values(data: bytes, at: int, end: int) -> tuple[list[Value], int]:
             raise MalformedStreamError(f"unknown kind of value {bytes((kind,))!r}", at)
     if at - end > _MAX_VALUE_BYTES:
         raise MalformedStreamError("a value longer than any in Postgres", end)
-    return values, at
+    return tuple(values), at  # the garbage collector stops looking at a tuple of bytes; the ring holds millions
 
 
 def _string(data: bytes, at: int, end: int) -> tuple[str, int]:

@@ -260,7 +260,7 @@ class Feed:
             try:
                 try:
                     async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(self._until_stopped())
+                        tasks.create_task(self._until_stopped(listener))
                         tasks.create_task(self._work(tasks, listener, replication))
                 except* _StopError:
                     pass
@@ -274,9 +274,10 @@ class Feed:
         finally:
             await listener.close()
 
-    async def _until_stopped(self) -> None:
+    async def _until_stopped(self, listener: Listener) -> None:
         await self._stopping.wait()
-        raise _StopError
+        async with listener.at_rest(STOP_SECONDS / 2):
+            raise _StopError
 
     async def _work(self, tasks: asyncio.TaskGroup, listener: Listener, replication: Replication) -> None:
         await self._open(listener, replication)
@@ -370,6 +371,7 @@ class Feed:
 
     def _begin(self, around: _Surroundings, position: int, lsn: int, sample: Snapshot | None = None) -> None:
         """The place is known: what counts starts after `position`, at `lsn`."""
+        self.router.retire()
         self.timeline = Timeline(position, sample=sample, horizon=0 if sample is not None else around.horizon)
         self.timeline.load(around.samples)
         self.epoch = around.epoch

@@ -35,6 +35,8 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _SNAPSHOT: Final = re.compile(r"\d+:\d+:(\d+(,\d+)*)?")
 _XID_BITS: Final = 32
 
+_NO_IDS: Final[dict[tuple[str, str], deque[str]]] = {}
+
 Row: TypeAlias = Sequence[Value]
 
 
@@ -137,9 +139,9 @@ class Grouper:
         self._changes: list[Change] = []
         self._commits: list[tuple[str, int]] = []
         self._origin = UNKNOWN_ORIGIN
-        self._ids: dict[tuple[str, str], deque[str]] = {}
+        self._ids = _NO_IDS
         self._snapshot: str | None = None
-        self._anchors: list[str] = []
+        self._anchors: tuple[str, ...] = ()
         self._version: int | None = None
         self._size_bytes = 0
 
@@ -246,15 +248,16 @@ class Grouper:
             return
         # Where the new row leaves a value out, the old one has it, if the log has the old row. With an old key only,
         # the columns beside it are unknown, which must not pass for NULL: then they are taken as the new row has them.
+        before: Row
+        whole: Row
         if message.full:
             before, whole = old, new
             if UNCHANGED in new:
-                whole = [o if n is UNCHANGED else n for n, o in zip(new, old, strict=True)]
+                whole = tuple(o if n is UNCHANGED else n for n, o in zip(new, old, strict=True))
         else:
-            whole = [
-                o if n is UNCHANGED and i in table.keys else n for i, (n, o) in enumerate(zip(new, old, strict=True))
-            ]
-            before = [o if i in table.keys else n for i, (n, o) in enumerate(zip(whole, old, strict=True))]
+            keys = [i in table.keys for i in range(len(old))]
+            whole = [o if n is UNCHANGED and k else n for n, o, k in zip(new, old, keys, strict=True)]
+            before = [o if k else n for n, o, k in zip(whole, old, keys, strict=True)]
         row_id, organization = table.row_id(whole), table.organization(whole)
         groups = table.groups_of(whole, organization)
         old_id, old_organization = table.row_id(before), table.organization(before)
@@ -297,11 +300,11 @@ class Grouper:
                 role = str(said["role"])
                 self._end_commit()
                 self._origin = Origin(actor=("system", role))
-                self._ids = {}
+                self._ids = _NO_IDS
             elif kind == "s":
                 self._version = int(said["version"])
             elif kind == "a":
-                self._anchors.append(str(said["id"]))
+                self._anchors += (str(said["id"]),)
             snapshot = said.get("snap")
             if snapshot is not None and _SNAPSHOT.fullmatch(snapshot):
                 self._snapshot = snapshot
@@ -352,7 +355,7 @@ class Grouper:
                 self._size_bytes,
             ),
             self._version,
-            tuple(self._anchors),
+            self._anchors,
         )
         self._begin = None
         self._reset()

@@ -5,6 +5,9 @@ It must reach the database without a transaction-pooling proxy: the advisory loc
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -20,6 +23,7 @@ from pgsync.stream.timeline import Snapshot
 _LOCK_CLASS: Final = 0x70677379  # "pgsy"
 _RUNNING: Final = 1
 _PLACING: Final = 2
+_POSITIONS: Final = 5000
 _LAST_LSN: Final = "FFFFFFFF/FFFFFFFF"
 
 
@@ -45,6 +49,7 @@ class Listener:
 
     def __init__(self, connection: psycopg.AsyncConnection[TupleRow]) -> None:
         self._connection = connection
+        self._running = asyncio.Lock()
 
     @classmethod
     async def connect(cls, conninfo: str, *, application_name: str) -> Self:
@@ -61,6 +66,20 @@ class Listener:
     async def close(self) -> None:
         """Closes the connection, and with it gives up every lock."""
         await self._connection.close()
+
+    @contextlib.asynccontextmanager
+    async def at_rest(self, timeout_seconds: float) -> AsyncIterator[None]:
+        """A moment without a call under way, if it comes in time: a call that is cancelled costs the connection."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._running.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._running.release()
 
     # ------------------------------------------------------------------ state of the database
 
@@ -109,16 +128,21 @@ class Listener:
         data = (await self._row("SELECT pgsync.checkpoint_at_v1(%s)", text))[0]
         return None if data is None else Checkpoint.from_json(data)
 
-    async def store_checkpoint(self, checkpoint: Checkpoint, positions: list[list[Any]]) -> None:
-        """Stores a checkpoint and the positions of the transactions before it; PS501 when another gateway disagrees."""
-        await self._row(
-            "SELECT pgsync.store_checkpoint_v1(%s, %s, %s, %s, %s)",
-            format_lsn(checkpoint.lsn),
-            checkpoint.sync_id,
-            checkpoint.snapshot,
-            checkpoint.schema_version,
-            orjson.dumps(positions).decode(),
-        )
+    async def store_checkpoint(self, checkpoint: Checkpoint, positions: Sequence[list[Any]]) -> None:
+        """Stores a checkpoint and the positions of the transactions before it; PS501 when another gateway disagrees.
+
+        Many positions go in several calls, so that none takes long. What is lost between them comes again with the
+        stream: nothing is acknowledged before the last one.
+        """
+        for first in range(0, max(len(positions), 1), _POSITIONS):
+            await self._row(
+                "SELECT pgsync.store_checkpoint_v1(%s, %s, %s, %s, %s)",
+                format_lsn(checkpoint.lsn),
+                checkpoint.sync_id,
+                checkpoint.snapshot,
+                checkpoint.schema_version,
+                orjson.dumps(positions[first : first + _POSITIONS]).decode(),
+            )
 
     async def samples(self, limit: int) -> list[tuple[int, Snapshot]]:
         """The newest stored samples (sync id, snapshot)."""
@@ -170,5 +194,6 @@ class Listener:
         return row
 
     async def _row_or_none(self, statement: str, *parameters: Any) -> tuple[Any, ...] | None:
-        cursor = await self._connection.execute(statement, parameters)
-        return await cursor.fetchone()
+        async with self._running:
+            cursor = await self._connection.execute(statement, parameters)
+            return await cursor.fetchone()

@@ -68,7 +68,7 @@ async def test_transactions_arrive_whole_with_messages(published: Database, repl
     assert isinstance(commit, Commit)
     assert isinstance(said, LogicalMessage)
     assert said.content == b"hello"
-    assert [m.new for m in (one, two) if isinstance(m, Insert)] == [[b"1", b"a"], [b"2", None]]
+    assert [m.new for m in (one, two) if isinstance(m, Insert)] == [(b"1", b"a"), (b"2", None)]
     assert begin.commit_lsn == commit.commit_lsn < commit.end_lsn
 
 

@@ -28,7 +28,7 @@ from pgsync.stream.decode import (
 from pgsync.values import UNCHANGED, Value
 
 
-def _tuple(values: list[Value]) -> bytes:
+def _tuple(values: tuple[Value, ...]) -> bytes:
     out = struct.pack(">H", len(values))
     for value in values:
         if value is None:
@@ -82,7 +82,7 @@ _time = st.integers(-(2**63), 2**63 - 1)
 _oid = st.integers(0, 2**32 - 1)
 _name = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 _value: st.SearchStrategy[Value] = st.none() | st.just(UNCHANGED) | st.binary(max_size=12)
-_row = st.lists(_value, max_size=5)
+_row = st.lists(_value, max_size=5).map(tuple)
 _column = st.builds(Column, _name, st.booleans(), _oid, st.integers(-(2**31), 2**31 - 1))
 _update = st.tuples(_oid, _row, st.none() | _row, st.booleans()).map(
     lambda parts: Update(parts[0], parts[1], parts[2], parts[2] is not None and parts[3])
@@ -107,13 +107,13 @@ EXAMPLES: list[Message] = [
     Relation(16400, "public", "tasks", "f", [Column("id", True, 25, -1), Column("price", False, 1700, 655366)]),
     Relation(1, "pg_catalog", "odd", "n", []),
     Type(16390, "public", "mood"),
-    Insert(16400, [b"t1", None, b"", b"\x00\xff"]),
-    Insert(16400, []),
-    Update(16400, [b"t1", UNCHANGED, None], None, False),
-    Update(16400, [b"t2", UNCHANGED], [b"t1", None], False),
-    Update(16400, [b"t1", UNCHANGED], [b"t1", b"x" * 70_000], True),
-    Delete(16400, [b"t1", None], False),
-    Delete(16400, [b"t1", b"whole"], True),
+    Insert(16400, (b"t1", None, b"", b"\x00\xff")),
+    Insert(16400, ()),
+    Update(16400, (b"t1", UNCHANGED, None), None, False),
+    Update(16400, (b"t2", UNCHANGED), (b"t1", None), False),
+    Update(16400, (b"t1", UNCHANGED), (b"t1", b"x" * 70_000), True),
+    Delete(16400, (b"t1", None), False),
+    Delete(16400, (b"t1", b"whole"), True),
     Truncate([16400, 16401], False, True),
     LogicalMessage(True, 23_900_000, "pgsync", b'{"t":"h"}'),
     LogicalMessage(False, 0, "", b""),
@@ -126,7 +126,7 @@ def test_message_is_decoded(message: Message) -> None:
 
 
 def test_null_and_unchanged_are_told_apart() -> None:
-    message = decode_message(encode(Insert(1, [None, UNCHANGED])))
+    message = decode_message(encode(Insert(1, (None, UNCHANGED))))
     assert isinstance(message, Insert)
     assert message.new[0] is None
     assert message.new[1] is UNCHANGED

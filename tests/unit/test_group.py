@@ -23,7 +23,7 @@ from pgsync.stream.decode import (
 )
 from pgsync.stream.group import Group, Grouper, StreamOrderError, widen
 from pgsync.stream.transaction import Change, Origin
-from pgsync.values import UNCHANGED, Value
+from pgsync.values import UNCHANGED
 
 ID = Field("id", "id", Kind.TEXT, "text", base=True)
 TENANT = Field("organizationId", "organization_id", Kind.TEXT, "text", base=True)
@@ -84,9 +84,9 @@ def _brief(changes: list[Change]) -> list[tuple[int, str, str, str]]:
 
 def test_transaction_is_whole_and_numbered_from_one() -> None:
     group = _group(
-        Insert(TASKS, [b"t1", b"o1", b"a"]),
-        Update(TASKS, [b"t1", b"o1", b"b"], None, False),
-        Delete(TASKS, [b"t1", b"o1", None], False),
+        Insert(TASKS, (b"t1", b"o1", b"a")),
+        Update(TASKS, (b"t1", b"o1", b"b"), None, False),
+        Delete(TASKS, (b"t1", b"o1", None), False),
     )
     transaction = group.transaction
     assert _brief(transaction.changes) == [(1, "I", "tasks", "t1"), (2, "U", "tasks", "t1"), (3, "D", "tasks", "t1")]
@@ -102,10 +102,10 @@ def test_transaction_is_whole_and_numbered_from_one() -> None:
 
 def test_tables_of_no_model_do_not_count() -> None:
     changes = _changes(
-        Insert(OTHERS, [b"x"]),
-        Insert(TASKS, [b"t1", b"o1", None]),
-        Update(OTHERS, [b"x"], None, False),
-        Delete(OTHERS, [b"x"], False),
+        Insert(OTHERS, (b"x",)),
+        Insert(TASKS, (b"t1", b"o1", None)),
+        Update(OTHERS, (b"x",), None, False),
+        Delete(OTHERS, (b"x",), False),
         Truncate([OTHERS], False, False),
     )
     assert _brief(changes) == [(1, "I", "tasks", "t1")]
@@ -118,13 +118,13 @@ def test_truncate_counts_once_per_table_of_a_model() -> None:
 
 
 def test_row_that_changes_its_id_leaves_and_comes() -> None:
-    changes = _changes(Update(TASKS, [b"t2", b"o1", b"a"], [b"t1", b"o1", None], False))
+    changes = _changes(Update(TASKS, (b"t2", b"o1", b"a"), (b"t1", b"o1", None), False))
     assert _brief(changes) == [(1, "D", "tasks", "t1"), (2, "I", "tasks", "t2")]
     assert changes[1].data == b'{"id":"t2","organizationId":"o1","title":"a"}'
 
 
 def test_row_that_changes_its_tenant_leaves_one_and_comes_to_the_other() -> None:
-    changes = _changes(Update(TASKS, [b"t1", b"o2", b"a"], [b"t1", b"o1", b"a"], True))
+    changes = _changes(Update(TASKS, (b"t1", b"o2", b"a"), (b"t1", b"o1", b"a"), True))
     assert [(c.action, c.organization, c.groups) for c in changes] == [
         ("D", "o1", ("org:o1",)),
         ("I", "o2", ("org:o2",)),
@@ -132,27 +132,27 @@ def test_row_that_changes_its_tenant_leaves_one_and_comes_to_the_other() -> None
 
 
 def test_new_row_of_a_changed_id_is_whole_when_the_log_has_the_old_one() -> None:
-    old: list[Value] = [b"n1", b"o1", b"p1", b"long"]
-    changes = _changes(Update(NOTES, [b"n2", b"o1", b"p1", UNCHANGED], old, True))
+    old = (b"n1", b"o1", b"p1", b"long")
+    changes = _changes(Update(NOTES, (b"n2", b"o1", b"p1", UNCHANGED), old, True))
     assert changes[1].data == b'{"id":"n2","organizationId":"o1","projectId":"p1","body":"long"}'
 
 
 def test_update_leaves_out_what_the_log_left_out() -> None:
-    (change,) = _changes(Update(NOTES, [b"n1", b"o1", b"p1", UNCHANGED], None, False))
+    (change,) = _changes(Update(NOTES, (b"n1", b"o1", b"p1", UNCHANGED), None, False))
     assert change.data == b'{"id":"n1","organizationId":"o1","projectId":"p1"}'
 
 
 def test_key_of_the_old_row_says_nothing_of_its_other_columns() -> None:
-    (change,) = _changes(Update(NOTES, [b"n1", b"o1", b"p1", b"x"], [b"n1", b"o1", None, None], False))
+    (change,) = _changes(Update(NOTES, (b"n1", b"o1", b"p1", b"x"), (b"n1", b"o1", None, None), False))
     assert (change.action, change.groups, change.previous_groups) == ("U", ("project:p1",), None)
 
 
 def test_groups_come_from_the_columns_and_null_is_none() -> None:
     changes = _changes(
-        Insert(TASKS, [b"t1", b"o1", None]),
-        Insert(NOTES, [b"n1", b"o1", b"p1", None]),
-        Insert(NOTES, [b"n2", b"o1", None, None]),
-        Insert(COUNTRIES, [b"at", "Österreich".encode()]),
+        Insert(TASKS, (b"t1", b"o1", None)),
+        Insert(NOTES, (b"n1", b"o1", b"p1", None)),
+        Insert(NOTES, (b"n2", b"o1", None, None)),
+        Insert(COUNTRIES, (b"at", "Österreich".encode())),
     )
     assert [(c.organization, c.groups) for c in changes] == [
         ("o1", ("org:o1",)),
@@ -163,7 +163,7 @@ def test_groups_come_from_the_columns_and_null_is_none() -> None:
 
 
 def test_row_that_moves_to_another_group_names_the_groups_before() -> None:
-    (change,) = _changes(Update(NOTES, [b"n1", b"o1", b"p2", b"x"], [b"n1", b"o1", b"p1", b"x"], True))
+    (change,) = _changes(Update(NOTES, (b"n1", b"o1", b"p2", b"x"), (b"n1", b"o1", b"p1", b"x"), True))
     assert (change.action, change.groups, change.previous_groups) == ("U", ("project:p2",), ("project:p1",))
 
 
@@ -171,7 +171,7 @@ def test_columns_are_found_by_name() -> None:
     columns = [Column(name, False, 25, -1) for name in ("by_hand", "organization_id", "id")]
     (change,) = _changes(
         Relation(TASKS, "public", "tasks", "f", columns),
-        Insert(TASKS, [b"?", b"o1", b"t1"]),
+        Insert(TASKS, (b"?", b"o1", b"t1")),
     )
     assert (change.row_id, change.organization) == ("t1", "o1")
     assert change.data == b'{"id":"t1","organizationId":"o1"}'
@@ -181,7 +181,7 @@ def test_columns_are_found_by_name() -> None:
 def test_table_that_lost_its_id_or_tenant_is_passed_over(lost: str) -> None:
     columns = [Column(f.column, False, 25, -1) for f in TASK.fields if f.column != lost]
     grouper = Grouper(SCHEMA)
-    group = _group(Relation(TASKS, "public", "tasks", "f", columns), Insert(TASKS, [b"?", b"?"]), grouper=grouper)
+    group = _group(Relation(TASKS, "public", "tasks", "f", columns), Insert(TASKS, (b"?", b"?")), grouper=grouper)
     assert group.transaction.changes == []
     assert grouper.unusable == {"tasks"}
 
@@ -202,14 +202,14 @@ BY_COMMIT = Origin(("agent", "a1"), ("user", "u1"), "cap_1", "700-0", "k1")
 def test_change_belongs_to_the_latest_message_before_it() -> None:
     second = COMMIT | {"id": "700-1", "key": "k2", "obo": None, "cap": None, "snap": "691:700:"}
     group = _group(
-        Insert(TASKS, [b"t0", b"o1", None]),
+        Insert(TASKS, (b"t0", b"o1", None)),
         _say(**COMMIT),
-        Insert(TASKS, [b"t1", b"o1", None]),
-        Insert(TASKS, [b"t2", b"o1", None]),
+        Insert(TASKS, (b"t1", b"o1", None)),
+        Insert(TASKS, (b"t2", b"o1", None)),
         _say(t="d", role="app", snap="692:700:"),
-        Insert(TASKS, [b"t3", b"o1", None]),
+        Insert(TASKS, (b"t3", b"o1", None)),
         _say(**second),
-        Insert(TASKS, [b"t4", b"o1", None]),
+        Insert(TASKS, (b"t4", b"o1", None)),
     )
     assert [c.origin for c in group.transaction.changes] == [
         Origin(),
@@ -223,7 +223,7 @@ def test_change_belongs_to_the_latest_message_before_it() -> None:
 
 
 def test_commit_without_changes_ends_where_it_began() -> None:
-    group = _group(_say(**COMMIT), _say(**(COMMIT | {"id": "700-1"})), Insert(TASKS, [b"t1", b"o1", None]))
+    group = _group(_say(**COMMIT), _say(**(COMMIT | {"id": "700-1"})), Insert(TASKS, (b"t1", b"o1", None)))
     assert group.transaction.commits == [("700-0", 0), ("700-1", 1)]
 
 
@@ -231,12 +231,12 @@ def test_operations_give_their_ids_to_the_changes_of_their_rows() -> None:
     ops = [["tasks", "t1", "tx-a"], ["tasks", "t1", "tx-b"], ["notes", "t1", "tx-c"]]
     changes = _changes(
         _say(**COMMIT, ops=ops),
-        Insert(NOTES, [b"t1", b"o1", None, None]),
-        Insert(TASKS, [b"t1", b"o1", None]),
-        Update(TASKS, [b"t1", b"o1", b"x"], None, False),
-        Update(TASKS, [b"t1", b"o1", b"by a trigger"], None, False),
+        Insert(NOTES, (b"t1", b"o1", None, None)),
+        Insert(TASKS, (b"t1", b"o1", None)),
+        Update(TASKS, (b"t1", b"o1", b"x"), None, False),
+        Update(TASKS, (b"t1", b"o1", b"by a trigger"), None, False),
         _say(t="d", role="app", snap="692:700:"),
-        Update(NOTES, [b"t1", b"o1", None, None], None, False),
+        Update(NOTES, (b"t1", b"o1", None, None), None, False),
     )
     assert [c.transaction_id for c in changes] == ["tx-c", "tx-a", "tx-b", None, None]
 
@@ -264,7 +264,7 @@ def test_schema_version_and_anchors_are_passed_on() -> None:
     ],
 )
 def test_message_of_another_form_says_nothing(content: bytes) -> None:
-    group = _group(_say(**COMMIT), LogicalMessage(True, 0, "pgsync", content), Insert(TASKS, [b"t1", b"o1", None]))
+    group = _group(_say(**COMMIT), LogicalMessage(True, 0, "pgsync", content), Insert(TASKS, (b"t1", b"o1", None)))
     assert group.transaction.changes[0].origin == BY_COMMIT
     assert (group.transaction.snapshot, group.schema_version, group.anchors) == ("690:700:695", None, ())
 
@@ -274,7 +274,7 @@ def test_messages_of_others_are_ignored() -> None:
     group = _group(
         LogicalMessage(True, 0, "somebody", content),
         LogicalMessage(False, 0, "pgsync", content),
-        Insert(TASKS, [b"t1", b"o1", None]),
+        Insert(TASKS, (b"t1", b"o1", None)),
     )
     assert group.transaction.changes[0].origin == Origin()
 
@@ -285,18 +285,18 @@ def test_message_outside_of_a_transaction_is_ignored() -> None:
 
 def test_version_in_force_decides_what_counts() -> None:
     grouper = Grouper(ActiveSchema(1, "", None, (NOTE,)))
-    assert _group(Insert(TASKS, [b"t1", b"o1", None]), grouper=grouper).transaction.changes == []
+    assert _group(Insert(TASKS, (b"t1", b"o1", None)), grouper=grouper).transaction.changes == []
     grouper.schema = SCHEMA
-    assert len(_group(Insert(TASKS, [b"t1", b"o1", None]), grouper=grouper).transaction.changes) == 1
+    assert len(_group(Insert(TASKS, (b"t1", b"o1", None)), grouper=grouper).transaction.changes) == 1
 
 
 def test_unfinished_transaction_comes_again_after_the_connection_was_lost() -> None:
     grouper = Grouper(SCHEMA)
-    for message in (Begin(100, 0, 700), *RELATIONS, _say(**COMMIT), Insert(TASKS, [b"t1", b"o1", None])):
+    for message in (Begin(100, 0, 700), *RELATIONS, _say(**COMMIT), Insert(TASKS, (b"t1", b"o1", None))):
         grouper.feed(message)
     assert grouper.is_inside
     grouper.forget()
-    group = _group(Insert(TASKS, [b"t2", b"o1", None]), grouper=grouper)
+    group = _group(Insert(TASKS, (b"t2", b"o1", None)), grouper=grouper)
     assert _brief(group.transaction.changes) == [(1, "I", "tasks", "t2")]
     assert group.transaction.changes[0].origin == Origin()
 
@@ -304,10 +304,10 @@ def test_unfinished_transaction_comes_again_after_the_connection_was_lost() -> N
 @pytest.mark.parametrize(
     "messages",
     [
-        [Insert(TASKS, [b"t1", b"o1", None])],
+        [Insert(TASKS, (b"t1", b"o1", None))],
         [Commit(1, 2, 0)],
         [Begin(1, 0, 5), Begin(1, 0, 6)],
-        [Begin(1, 0, 5), Insert(99, [b"x"])],
+        [Begin(1, 0, 5), Insert(99, (b"x",))],
     ],
 )
 def test_messages_out_of_order_are_refused(messages: list[Message]) -> None:
