@@ -199,7 +199,8 @@ def row_encoder(model: Model, columns: Sequence[str] | None = None) -> RowEncode
     """The function from a row of this model to the bytes of its JSON object, under wire names in declared order.
 
     `columns` names the columns of the sequences it will be given; by default they are those of `model.fields`. A field
-    whose column is not among them is left out of the object, as is one whose value is `UNCHANGED`.
+    whose column is not among them is left out of the object, as is one whose value is `UNCHANGED`. A value that is not
+    of its field's kind (somebody changed the column's type by hand) becomes a string: it must not stop the row.
     """
     given = [f.column for f in model.fields] if columns is None else list(columns)
     plan: list[tuple[int, bytes, bytes, Encoder]] = []
@@ -215,7 +216,10 @@ def row_encoder(model: Model, columns: Sequence[str] | None = None) -> RowEncode
             if value is None:
                 parts.append(null)
             elif value is not UNCHANGED:
-                parts.append(name + convert(value))
+                try:
+                    parts.append(name + convert(value))
+                except ValueError:
+                    parts.append(name + _text(value))
         return b"{%b}" % b",".join(parts)
 
     return encode

@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 from psycopg import errors as pg_errors
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus, Escaping, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
@@ -92,10 +93,23 @@ def format_lsn(lsn: int) -> str:
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
-def listener_options(conninfo: str) -> str:
-    """The `options` of a connection to `conninfo` whose session settings fix the text form of every value."""
-    given = conninfo_to_dict(conninfo).get("options")
-    return f"{given} {SESSION_OPTIONS}" if given else SESSION_OPTIONS
+_CONNECTION_DEFAULTS: Final[Mapping[str, str]] = {
+    "connect_timeout": "10",
+    # so that a server that vanished is noticed within a minute, whichever side had something to say
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}
+
+
+def with_settings(conninfo: str) -> str:
+    """`conninfo` as both connections of a feed use it: with the session settings that fix the text form of every value,
+    UTF-8, and limits for a server that does not answer where it has none of its own.
+    """
+    given = conninfo_to_dict(conninfo)
+    options = f"{given['options']} {SESSION_OPTIONS}" if given.get("options") else SESSION_OPTIONS
+    return make_conninfo("", **{**_CONNECTION_DEFAULTS, **given, "options": options, "client_encoding": "UTF8"})
 
 
 class Replication:
@@ -129,12 +143,10 @@ class Replication:
         """
         try:
             owner = await psycopg.AsyncConnection.connect(
-                conninfo,
+                with_settings(conninfo),
                 autocommit=True,
                 application_name=application_name,
                 replication="database",
-                client_encoding="UTF8",
-                options=listener_options(conninfo),
             )
         except psycopg.Error as error:
             raise ConnectionLostError(str(error).strip(), sqlstate=error.sqlstate) from error

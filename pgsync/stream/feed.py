@@ -34,7 +34,7 @@ from pgsync.stream.connect import (
 from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Group, Grouper
 from pgsync.stream.listener import Listener
-from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, base_of_line, line_anchor, number_above
+from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anchor, number_above
 from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
 from pgsync.stream.route import Router
 from pgsync.stream.timeline import Snapshot, Timeline
@@ -397,7 +397,8 @@ class Feed:
                 base = number_above(newest, (await listener.now()).lsn)
                 if newest is not None:
                     await listener.new_epoch()
-                await self._read_anchor(listener, line_anchor(base, uuid4().hex))
+                numberer.own_line = line_anchor(base, uuid4().hex)
+                await self._read_anchor(listener, numberer.own_line)
             await listener.join_running()
             await listener.unlock_placing()
             self._due.set()
@@ -465,11 +466,11 @@ class Feed:
     async def _handle(self, listener: Listener, group: Group) -> None:
         """A transaction that says something to the stream itself."""
         transaction = group.transaction
-        line = next((base for anchor in group.anchors if (base := base_of_line(anchor)) is not None), None)
+        numberer = self._numberer
+        assert numberer is not None
+        line = numberer.line_of(group)
         if line is not None:
             around = await self._look_around(listener)
-            numberer = self._numberer
-            assert numberer is not None
             ready = numberer.add(group)
             self._begin(around, line, transaction.end_lsn)
             for transaction in ready:
@@ -483,7 +484,7 @@ class Feed:
             waiter = self._anchors.get(anchor)
             if waiter is not None and not waiter.done():
                 waiter.set_result(transaction.end_lsn)
-        if group.anchors and self._numberer is not None and self._numberer.is_placed:
+        if group.anchors and numberer.is_placed:
             # Here, not later: a newcomer counts from the checkpoint of exactly this position.
             await self._store_checkpoint(listener)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import orjson
 
-from pgsync.models import EMPTY, ActiveSchema, Model
+from pgsync.models import EMPTY, ActiveSchema, Field, Kind, Model
 from pgsync.names import MESSAGE_PREFIX
 from pgsync.stream.decode import (
     Begin,
@@ -70,7 +70,9 @@ class _Table:
         columns = [column.name for column in relation.columns]
         self.columns = len(columns)
         self.model = model
-        self.encode: RowEncoder = row_encoder(model, columns)
+        types = {column.name: column.type_oid for column in relation.columns}
+        fields = tuple(_as_it_is(field, types.get(field.column, 0)) for field in model.fields)
+        self.encode: RowEncoder = row_encoder(replace(model, fields=fields), columns)
         self.id_index = columns.index(model.id_column)
         self.tenant_index = None if model.tenant_column is None else columns.index(model.tenant_column)
         self.groups = [(f"{g.kind}:", columns.index(g.column)) for g in model.groups if g.column in columns]
@@ -87,6 +89,28 @@ class _Table:
         if not self.model.groups:
             return () if organization is None else (f"org:{organization}",)
         return tuple(f"{kind}{value.decode()}" for kind, index in self.groups if isinstance(value := row[index], bytes))
+
+
+# The kinds whose text goes into JSON as it stands, and the built-in types that it is right for (pg_type.dat).
+_VERBATIM: Final = {
+    (Kind.INTEGER, False): frozenset({20, 21, 23, 26}),
+    (Kind.INTEGER, True): frozenset({1005, 1007, 1016, 1028}),
+    (Kind.FLOAT, False): frozenset({700, 701}),
+    (Kind.FLOAT, True): frozenset({1021, 1022}),
+    (Kind.DECIMAL, False): frozenset({20, 21, 23, 1700}),
+    (Kind.DECIMAL, True): frozenset({1005, 1007, 1016, 1231}),
+    (Kind.JSON, False): frozenset({114, 3802}),
+    (Kind.JSON, True): frozenset({199, 3807}),
+}
+_FIRST_OID_OF_USERS: Final = 16384  # domains and the like, of which the schema knows what they are made of
+
+
+def _as_it_is(field: Field, type_oid: int) -> Field:
+    """The field, as text when somebody has given its column a type whose text would not be JSON."""
+    right = _VERBATIM.get((field.kind, field.array))
+    if right is None or type_oid in right or type_oid >= _FIRST_OID_OF_USERS:
+        return field
+    return replace(field, kind=Kind.TEXT, array=False)
 
 
 def _text(value: Value) -> str:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from pgsync.models import ActiveSchema, active_schema_from_json
-from pgsync.stream.connect import format_lsn, listener_options, parse_lsn
+from pgsync.stream.connect import format_lsn, parse_lsn, with_settings
 from pgsync.stream.number import Checkpoint
 from pgsync.stream.timeline import Snapshot
 
@@ -55,11 +55,7 @@ class Listener:
     async def connect(cls, conninfo: str, *, application_name: str) -> Self:
         """Opens the connection; raises psycopg.OperationalError when there is none to be had."""
         connection = await psycopg.AsyncConnection.connect(
-            conninfo,
-            autocommit=True,
-            application_name=application_name,
-            client_encoding="UTF8",
-            options=listener_options(conninfo),
+            with_settings(conninfo), autocommit=True, application_name=application_name
         )
         return cls(connection)
 

@@ -75,13 +75,13 @@ def number_above(newest: Checkpoint | None, current_lsn: int) -> int:
 class Numberer:
     """Gives whole transactions their place in the line, once it is known where the line is.
 
-    `start_lsn` is where the slot starts; `head` the last sync id before it, None for a newcomer. `is_new_line`: a line
-    began since the start, so that what came before is not in it.
+    `start_lsn` is where the slot starts; `head` the last sync id before it, None for a newcomer. `own_line` is the
+    anchor of the line that this newcomer itself begins.
     """
 
     def __init__(self, *, start_lsn: int, head: int | None) -> None:
         self.start_lsn = start_lsn
-        self.is_new_line = False
+        self.own_line: str | None = None
         self._head = head
         self._held: deque[Transaction] = deque()
         self._held_bytes = 0
@@ -96,26 +96,36 @@ class Numberer:
         """The last sync id given; 0 before the place is known."""
         return self._head or 0
 
-    def add(self, group: Group) -> list[Transaction]:
-        """The transactions that now have their sync ids, in order: this one, or none while the place is unknown.
+    def line_of(self, group: Group) -> int | None:
+        """The number from which this transaction begins a line for us, None for nearly all of them.
 
-        Raises NumberLineError when a line begins below the number that this one has reached.
+        Anybody can write an anchor, so only one that can be true counts: a newcomer's own, or a jump that is no wider
+        than the log is long.
         """
+        for anchor in group.anchors:
+            base = base_of_line(anchor)
+            if base is None:
+                continue
+            if self._head is None:
+                if anchor == self.own_line:
+                    return base
+            elif 0 <= base - self._head <= (group.transaction.end_lsn + SLACK_BYTES) // MIN_CHANGE_BYTES:
+                return base
+        return None
+
+    def add(self, group: Group) -> list[Transaction]:
+        """The transactions that now have their sync ids, in order: this one, or none while the place is unknown."""
         transaction = group.transaction
-        base = next((b for anchor in group.anchors if (b := base_of_line(anchor)) is not None), None)
+        base = self.line_of(group) if group.anchors else None
         if base is not None:
-            if self._head is not None and base < self._head:
-                raise NumberLineError(f"a number line begins at {base}, below {self._head} which was reached before it")
             self._head = base
-            self._held.clear()
-            self._held_bytes = 0
-            self.start_lsn = transaction.end_lsn
-            self.is_new_line = True
-            self._place(transaction)
-            return [transaction]
+            self._let_go(transaction.end_lsn)
         if self._head is not None:
             self._place(transaction)
             return [transaction]
+        if any(base_of_line(anchor) is not None for anchor in group.anchors):
+            self._let_go(transaction.end_lsn)  # nobody counts back over the beginning of a line
+            return []
         self._held.append(transaction)
         self._held_bytes += _size_bytes(transaction)
         while self._held_bytes > HELD_BYTES and len(self._held) > 1:
@@ -124,6 +134,11 @@ class Numberer:
             self._held_bytes -= _size_bytes(dropped)
             self.start_lsn = dropped.end_lsn
         return []
+
+    def _let_go(self, lsn: int) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+        self.start_lsn = lsn
 
     def anchor(self, lsn: int, sync_id: int) -> list[Transaction]:
         """A running gateway says: all changes up to `lsn` are counted by `sync_id`. Returns everything held back.

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pgsync.models import ActiveSchema, Field, Kind, Model
-from pgsync.stream.connect import Replication, listener_options
+from pgsync.stream.connect import Replication, with_settings
 from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Grouper
 from pgsync.stream.transaction import Change
@@ -219,7 +219,7 @@ def _read(database: Database) -> dict[str, bytes]:
     """The rows as the gateway reads them: text format, the settings of SESSION_SETTINGS, the same encoder."""
     encode = row_encoder(MODEL)
     columns = ", ".join(f.column for f in MODEL.fields)
-    with psycopg.connect(database.dsn, options=listener_options(database.dsn), client_encoding="UTF8") as connection:
+    with psycopg.connect(with_settings(database.dsn)) as connection:
         connection.pgconn.exec_(b"BEGIN")
         result = connection.pgconn.exec_(f"SELECT {columns} FROM things".encode())
         rows = [[result.get_value(i, j) for j in range(result.nfields)] for i in range(result.ntuples)]

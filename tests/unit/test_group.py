@@ -177,6 +177,18 @@ def test_columns_are_found_by_name() -> None:
     assert change.data == b'{"id":"t1","organizationId":"o1"}'
 
 
+def test_column_that_became_text_by_hand_is_text() -> None:
+    model = Model(
+        "counts", "Count", "count", "public", "counts", "id", None, (ID, Field("n", "n", Kind.INTEGER, "int4"))
+    )
+    for type_oid, text, expected in ((23, b"7", 7), (25, b"7x", "7x"), (20000, b"7", 7)):
+        columns = [Column("id", True, 25, -1), Column("n", False, type_oid, -1)]
+        grouper = Grouper(ActiveSchema(1, "", None, (model,)))
+        relation = Relation(9, "public", "counts", "d", columns)
+        (change,) = _group(relation, Insert(9, (b"c1", text)), grouper=grouper).transaction.changes
+        assert orjson.loads(change.data or b"") == {"id": "c1", "n": expected}
+
+
 @pytest.mark.parametrize("lost", ["id", "organization_id"])
 def test_table_that_lost_its_id_or_tenant_is_passed_over(lost: str) -> None:
     columns = [Column(f.column, False, 25, -1) for f in TASK.fields if f.column != lost]

@@ -12,6 +12,7 @@ from pgsync.stream.number import (
     FIRST,
     HELD_BYTES,
     MIN_CHANGE_BYTES,
+    SLACK_BYTES,
     Checkpoint,
     Numberer,
     NumberLineError,
@@ -78,6 +79,7 @@ def test_newcomer_that_waits_long_lets_the_oldest_go() -> None:
 
 def test_line_begins_at_its_anchor_for_a_newcomer() -> None:
     numberer = Numberer(start_lsn=0, head=None)
+    numberer.own_line = line_anchor(1000, HEX)
     numberer.add(_group(10, 3))
     ready = numberer.add(_group(20, 0, anchor=line_anchor(1000, HEX))) + numberer.add(_group(30, 1))
     assert _numbers(ready) == [(20, 1001, 1000, []), (30, 1001, 1001, [1001])]
@@ -87,6 +89,7 @@ def test_line_begins_at_its_anchor_for_a_newcomer() -> None:
 def test_line_that_begins_moves_everybody_to_the_same_number() -> None:
     old = Numberer(start_lsn=0, head=40)
     new = Numberer(start_lsn=5, head=None)
+    new.own_line = line_anchor(1000, HEX)
     for numberer in (old, new):
         numberer.add(_group(10, 3))
         numberer.add(_group(20, 0, anchor=line_anchor(1000, HEX)))
@@ -94,10 +97,21 @@ def test_line_that_begins_moves_everybody_to_the_same_number() -> None:
     assert old.head == new.head == 1001
 
 
-def test_line_that_would_give_numbers_twice_is_refused() -> None:
+@pytest.mark.parametrize("base", [39, 40 + (10 + SLACK_BYTES) // MIN_CHANGE_BYTES + 1])
+def test_line_that_cannot_be_true_is_none(base: int) -> None:
     numberer = Numberer(start_lsn=0, head=40)
-    with pytest.raises(NumberLineError):
-        numberer.add(_group(10, 0, anchor=line_anchor(39, HEX)))
+    group = _group(10, 1, anchor=line_anchor(base, HEX))
+    assert numberer.line_of(group) is None
+    assert _numbers(numberer.add(group)) == [(10, 41, 41, [41])]
+
+
+def test_newcomer_does_not_count_back_over_the_line_of_another() -> None:
+    numberer = Numberer(start_lsn=0, head=None)
+    numberer.add(_group(10, 3))
+    assert numberer.add(_group(20, 0, anchor=line_anchor(1, HEX))) == []
+    numberer.add(_group(30, 2))
+    assert numberer.start_lsn == 20
+    assert _numbers(numberer.anchor(30, 3)) == [(30, 2, 3, [2, 3])]
 
 
 def test_checkpoint_with_too_few_numbers_is_refused() -> None:

@@ -245,3 +245,11 @@ def test_row_finds_columns_by_name() -> None:
 def test_wire_name_is_escaped() -> None:
     encode = row_encoder(_model(Field('a"b', "a", Kind.TEXT, "text")))
     assert json.loads(encode([b"x"])) == {'a"b': "x"}
+
+
+def test_value_that_does_not_fit_its_kind_becomes_a_string() -> None:
+    encode = row_encoder(_model(ID, DUE, TAGS))
+    assert (
+        encode([b"t1", b"2026-01-02 03:04:05+02", b"a,b"])
+        == b'{"id":"t1","dueAt":"2026-01-02 03:04:05+02","tags":"a,b"}'
+    )
