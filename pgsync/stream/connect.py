@@ -238,7 +238,8 @@ class Replication:
             messages = self._drain()
             if messages or self.sent_lsn != before:
                 return messages
-            await self._readable()
+            if self._ended is None:  # what was found at the end of the drain is raised after the messages before it
+                await self._readable()
 
     def confirm(self, lsn: int) -> None:
         """Tells the server that nothing committed before `lsn` is needed again; never goes back."""
@@ -312,6 +313,8 @@ class Replication:
             self._ended = ConnectionLostError("the server has ended the stream")
 
     async def _readable(self) -> None:
+        if self._pgconn.status == ConnStatus.BAD:  # libpq has closed the socket
+            raise ConnectionLostError("the connection is closed")
         if not self._reading:
             self._loop.add_reader(self._socket, self._on_readable)
             self._reading = True
