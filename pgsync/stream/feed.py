@@ -409,13 +409,14 @@ class Feed:
         """Counts from what a running gateway stores at an anchor of ours; returns without when nobody runs any more."""
         lsn = await self._read_anchor(listener, uuid4().hex)
         while not numberer.is_placed:
+            is_alone = not await listener.others_running()  # asked first: the last one may store it and end
             checkpoint = await listener.checkpoint_at(lsn)
             if checkpoint is not None and checkpoint.lsn == lsn:
                 await self._take_place(listener, numberer, checkpoint)
-            elif await listener.others_running():
-                await asyncio.sleep(_PLACE_SECONDS)
-            else:
+            elif is_alone:
                 return
+            else:
+                await asyncio.sleep(_PLACE_SECONDS)
 
     async def _take_place(self, listener: Listener, numberer: Numberer, checkpoint: Checkpoint) -> None:
         around = await self._look_around(listener)
@@ -523,10 +524,10 @@ class Feed:
         if schema is not None:  # anybody may write under our prefix
             self._grouper.schema = schema
             self._set_schema(schema)
+            log.emit(Event.SCHEMA_ACTIVATED, version=version, hash=schema.hash, models=len(schema.models))
 
     def _set_schema(self, schema: ActiveSchema) -> None:
         self.schema = schema
-        log.emit(Event.SCHEMA_ACTIVATED, version=schema.version, hash=schema.hash, models=len(schema.models))
         for call in self._schema_changed:
             call(schema)
 

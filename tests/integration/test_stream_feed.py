@@ -13,7 +13,7 @@ import orjson
 import psycopg
 import pytest
 
-from pgsync.push import push
+from pgsync.push import install, push
 from pgsync.schema import Model, Schema
 from pgsync.stream.connect import PublicationMissingError
 from pgsync.stream.number import NumberLineError
@@ -354,6 +354,26 @@ async def test_schema_version_in_force_decides_what_counts(pushed: Database) -> 
         assert again.changes[:5] == expected
         assert again.changes[5][1:] == ("I", "tasks", "t4")
         assert again.changes[5][0] == expected[4][0] + 1
+
+
+async def test_stream_waits_for_the_first_schema(database: Database) -> None:
+    install(database.dsn)
+    async with running(database, "a") as a:
+        assert a.feed.schema.version == 0
+        push(database.dsn, TASKS)
+        insert(database, 1, 1)
+        await a.has(1)
+        assert a.feed.schema.version == 1
+
+
+async def test_truncated_table_counts_once(pushed: Database) -> None:
+    async with running(pushed, "a") as a:
+        insert(pushed, 1, 3)
+        pushed.execute("TRUNCATE tasks")
+        insert(pushed, 4, 4)
+        await a.has(5)
+        assert [change[1:] for change in a.changes[3:]] == [("T", "tasks", ""), ("I", "tasks", "t4")]
+        assert a.transactions[1].changes[0].origin.actor == ("system", "postgres")
 
 
 async def test_gateways_that_disagree_fail_loudly(pushed: Database) -> None:
