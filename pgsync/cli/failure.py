@@ -97,4 +97,8 @@ def _of_database(error: psycopg.Error) -> Failure:
             EXIT_UNREACHABLE,
         )
     detail = "\n".join(part for part in (message, error.diag.message_detail) if part)
-    return Failure(f"{code_of_sqlstate(error.sqlstate)} (SQLSTATE {error.sqlstate})", detail, error.diag.message_hint)
+    code = code_of_sqlstate(error.sqlstate)
+    remedy = error.diag.message_hint
+    if remedy is None and code == "model_not_provisioned":
+        remedy = "install pgsync and a schema into this database first: `pgsync push schema.py`"
+    return Failure(f"{code} (SQLSTATE {error.sqlstate})", detail, remedy)

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from pgsync import keys
 from pgsync.cli import options
 from pgsync.config import admin_url
+from pgsync.errors import PgsyncError
 
 
 @click.group("keys")
@@ -109,5 +110,7 @@ def revoke(database_url: str | None, id: str) -> None:
     with psycopg.connect(admin_url(database_url)) as connection:
         row = connection.execute("SELECT pgsync.revoke_credential_v1(%s)", [id]).fetchone()
     if row is None or not row[0]:
-        raise click.ClickException(f"no key {id} that could be revoked: `pgsync keys list` shows them")
+        raise PgsyncError(
+            "capability_not_found", f"no key {id} that could be revoked", details={"hint": "see `pgsync keys list`"}
+        )
     click.echo(f"{id} is revoked")

@@ -1,0 +1,100 @@
+"""`pgsync push` and `pgsync keys` against a real database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgsync import keys
+from pgsync.cli import main
+from pgsync.cli.failure import EXIT_REFUSED, EXIT_UNREACHABLE
+from tests.postgres import Database
+
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "tasks" / "schema.py")
+
+
+@pytest.fixture(autouse=True)
+def target(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database.dsn)
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def namespaces(database: Database) -> int:
+    (row,) = database.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pgsync%'")
+    return int(row[0])
+
+
+def test_a_dry_run_prints_what_a_push_then_runs(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("push", EXAMPLE, "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert namespaces(database) == 0
+    database.execute(printed)
+    assert namespaces(database) == 3
+    assert exit_code("push", EXAMPLE) == 0
+    assert capsys.readouterr().out.startswith("unchanged: version 1")
+
+
+def test_a_second_push_of_the_same_schema_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("push", EXAMPLE) == 0
+    assert capsys.readouterr().out.startswith("pushed version 1")
+    assert exit_code("push", EXAMPLE) == 0
+    assert capsys.readouterr().out.startswith("unchanged: version 1")
+
+
+def test_missing_tables_are_named_when_they_may_not_be_created(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("push", EXAMPLE, "--no-migrate") == EXIT_REFUSED
+    said = capsys.readouterr().err
+    assert said.startswith("error model_not_provisioned")
+    assert "tasks" in said
+
+
+def test_a_database_out_of_reach_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("push", EXAMPLE, "--database-url", "postgresql://127.0.0.1:1/none") == EXIT_UNREACHABLE
+    assert capsys.readouterr().err.startswith("error connected_database_unreachable")
+
+
+def test_a_key_is_shown_once_stored_as_a_hash_listed_without_it_and_revoked(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("push", EXAMPLE) == 0
+    capsys.readouterr()
+    assert exit_code("keys", "create", "--organization", "acme", "--user", "ada", "--label", "Ada") == 0
+    created = capsys.readouterr()
+    key, key_id = created.out.strip(), created.err.split(":")[0]
+    assert keys.is_wellformed(key)
+    assert key.startswith("ek_")
+
+    def status() -> object:
+        ((found,),) = database.execute("SELECT pgsync.authenticate_v1(%s)", [keys.digest(key)])
+        return found["participantId"], found["organizationId"], found["status"]
+
+    assert status() == ("ada", "acme", "active")
+    assert exit_code("keys", "list") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split("\t") == [key_id, "ek", "active", "acme", "user:ada", "never expires", "Ada"]
+    assert exit_code("keys", "revoke", key_id) == 0
+    assert status() == ("ada", "acme", "revoked")
+    capsys.readouterr()
+    assert exit_code("keys", "revoke", key_id) == EXIT_REFUSED
+    assert key_id in capsys.readouterr().err
+
+
+def test_a_key_may_be_narrow_and_short_lived(database: Database) -> None:
+    assert exit_code("push", EXAMPLE) == 0
+    narrow = ("--operation", "task.read", "--group", "org:acme", "--expires-in-hours", "1")
+    assert exit_code("keys", "create", "--organization", "acme", "--agent", "bot", *narrow) == 0
+    ((found,),) = database.execute("SELECT c FROM pgsync.credentials_v1() AS c")
+    assert (found["keyKind"], found["operations"], found["syncGroups"]) == ("rk", ["task.read"], ["org:acme"])
+    assert found["expiresAt"] is not None
+
+
+def test_keys_of_a_database_without_pgsync_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("keys", "list") == EXIT_REFUSED
+    assert "pgsync push" in capsys.readouterr().err
