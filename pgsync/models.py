@@ -110,9 +110,9 @@ class ActiveSchema:
 
     def __post_init__(self) -> None:
         names: dict[str, Model] = {}
-        for pick in (lambda m: m.table, lambda m: m.typename, lambda m: m.key):  # a key wins over another's table name
+        for spelling in ("table", "typename", "key"):  # a key wins over another's table name
             for model in self.models:
-                names[pick(model).lower()] = model
+                names[str(getattr(model, spelling)).lower()] = model
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_tables", {(m.namespace, m.table): m for m in self.models})
 

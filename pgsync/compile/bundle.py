@@ -108,7 +108,7 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         belongs = [f"{literal(g.kind + ':')} || {quote(g.column)} = {held}" for g in model.groups]
         readable.append(belongs[0] if len(belongs) == 1 else "(" + " OR ".join(belongs) + ")")
     elif names.tenant is not None:
-        readable.append("(SELECT 'org:' || pgsync.organization_id() = ANY (pgsync.sync_groups()))")
+        readable.append("(SELECT pgsync.holds_group('org:' || pgsync.organization_id()))")
     if model.expression is not None:
         readable.append(f"({render_rule(model.expression)})")
     context = {

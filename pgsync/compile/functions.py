@@ -76,9 +76,9 @@ def render_functions(model: ResolvedModel) -> dict[str, str]:
 def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
     """The statements of the dispatchers by signature. With no models: dispatchers that know none."""
     spellings: dict[str, ResolvedModel] = {}
-    for pick in (lambda m: m.table, lambda m: m.typename, lambda m: m.key):  # a key wins over another's table name
+    for spelling in ("table", "typename", "key"):  # a key wins over another's table name
         for model in models:
-            spellings[pick(model).lower()] = model
+            spellings[str(getattr(model, spelling)).lower()] = model
     context: dict[str, Any] = {
         "models": [{"name": m.name} for m in sorted(models, key=lambda m: m.name)],
         "spellings": [
@@ -112,10 +112,10 @@ def _ownership(signature: str, *, writer: bool) -> str:
 
 def _id_check(model: ResolvedModel) -> str:
     if model.id.kind is Kind.UUID:
-        return "  PERFORM pgsync_private.require_uuid_id(p_id);"
+        return "v_ignored := pgsync_private.require_uuid_id(p_id);"
     if model.id.kind is Kind.INTEGER:
-        return f"  PERFORM pgsync_private.require_integer_id(p_id, {64 if model.id.sql_type == 'bigint' else 32});"
-    return "  -- any text that passed pgsync_private.check_id is an id here"
+        return f"v_ignored := pgsync_private.require_integer_id(p_id, {64 if model.id.sql_type == 'bigint' else 32});"
+    return ""
 
 
 def _view(model: ResolvedModel) -> dict[str, Any]:

@@ -25,12 +25,11 @@ CREATE TABLE pgsync_private.setting (
   CONSTRAINT setting_pkey PRIMARY KEY (name)
 );
 COMMENT ON TABLE pgsync_private.setting IS
-  'epoch: identity of the number line, new whenever it has to jump. change_retention_days, commit_retention_days.';
+  'epoch: identity of the number line, new whenever it has to jump. change_retention_days: how long the change log is kept.';
 INSERT INTO pgsync_private.setting (name, value)
 VALUES
   ('epoch', pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')),
-  ('change_retention_days', '7'),
-  ('commit_retention_days', '2');
+  ('change_retention_days', '7');
 
 CREATE TABLE pgsync_private.schema_version (
   version integer NOT NULL,
@@ -109,12 +108,17 @@ CREATE TABLE pgsync_private.commit (
   operation_count integer NOT NULL,
   operations jsonb NOT NULL,
   result jsonb NOT NULL,
-  created_at timestamptz NOT NULL
-) PARTITION BY RANGE (created_at);
-CREATE INDEX commit_key_idx ON pgsync_private.commit (key, participant_id, organization_id);
-CREATE TABLE pgsync_private.commit_default PARTITION OF pgsync_private.commit DEFAULT;
+  created_at timestamptz NOT NULL,
+  day_of_three smallint NOT NULL,
+  CONSTRAINT commit_pkey PRIMARY KEY (key, participant_id, organization_id, participant_kind, day_of_three)
+) PARTITION BY LIST (day_of_three);
+CREATE TABLE pgsync_private.commit_0 PARTITION OF pgsync_private.commit FOR VALUES IN (0);
+CREATE TABLE pgsync_private.commit_1 PARTITION OF pgsync_private.commit FOR VALUES IN (1);
+CREATE TABLE pgsync_private.commit_2 PARTITION OF pgsync_private.commit FOR VALUES IN (2);
 COMMENT ON TABLE pgsync_private.commit IS
-  'One row per accepted commit: the idempotency ledger and the commit record. The advisory lock on the key keeps it unique.';
+  'One row per accepted commit: the idempotency ledger and the commit record. A key counts for 24 hours.';
+COMMENT ON COLUMN pgsync_private.commit.day_of_three IS
+  'The UTC day of created_at modulo 3: one partition is written, one is kept, one is truncated, so that nothing is deleted row by row.';
 
 CREATE TABLE pgsync_private.change (
   xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
@@ -169,7 +173,9 @@ ALTER TABLE pgsync_private.schema_proposal OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.installed_object OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.credential OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.commit OWNER TO pgsync_owner;
-ALTER TABLE pgsync_private.commit_default OWNER TO pgsync_owner;
+ALTER TABLE pgsync_private.commit_0 OWNER TO pgsync_owner;
+ALTER TABLE pgsync_private.commit_1 OWNER TO pgsync_owner;
+ALTER TABLE pgsync_private.commit_2 OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.change OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.change_default OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.position OWNER TO pgsync_owner;
@@ -185,8 +191,7 @@ CREATE TYPE pgsync_private.planned_operation AS (
   model text,
   model_key text,
   id text,
-  data jsonb,
-  transaction_id text
+  data jsonb
 );
 ALTER TYPE pgsync_private.planned_operation OWNER TO pgsync_owner;
 COMMENT ON TYPE pgsync_private.planned_operation IS 'One operation of a commit after its checks: what remains is to run it.';

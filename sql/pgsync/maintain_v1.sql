@@ -1,5 +1,5 @@
--- Keeps the private tables in shape: makes the daily partitions of the coming week, drops those past their retention, and removes
--- checkpoints nobody can start from any more. Any listener may call it, as often as it likes; twice at once is harmless.
+-- Keeps the private tables in shape: makes the partitions of the coming days, drops those past their retention, empties the third
+-- day of the commit ledger, and removes checkpoints nobody can start from any more. Any listener may call it, as often as it likes; twice at once is harmless.
 -- The names of partitions follow from the date, so this is the one place where a statement is put together, with %I and %L only.
 -- SECURITY DEFINER: the tables are private.
 CREATE OR REPLACE FUNCTION pgsync.maintain_v1()
@@ -27,12 +27,11 @@ BEGIN
       (SELECT s.value::integer FROM pgsync_private.setting AS s WHERE s.name = t.s)
     FROM (
       VALUES
-        ('commit', 'commit_retention_days'),
         ('change', 'change_retention_days'),
         ('position', 'change_retention_days')
     ) AS t(t, s)
   LOOP
-    FOR v_day IN SELECT v_today + d.d FROM pg_catalog.generate_series(0, 7) AS d(d)
+    FOR v_day IN SELECT v_today + d.d FROM pg_catalog.generate_series(0, 2) AS d(d)
     LOOP
       v_name := v_table || '_' || pg_catalog.to_char(v_day, 'YYYYMMDD');
       IF pg_catalog.to_regclass('pgsync_private.' || v_name) IS NULL THEN
@@ -62,6 +61,22 @@ BEGIN
       EXECUTE pg_catalog.format('DROP TABLE pgsync_private.%I', v_name);
     END LOOP;
   END LOOP;
+
+  -- Today's commits go to one partition, yesterday's may still be asked for; the third holds what ended 24 hours ago or more.
+  CASE (v_today - DATE '2000-01-01' + 1) % 3
+    WHEN 0 THEN
+      IF EXISTS (SELECT FROM pgsync_private.commit_0) THEN
+        TRUNCATE pgsync_private.commit_0;
+      END IF;
+    WHEN 1 THEN
+      IF EXISTS (SELECT FROM pgsync_private.commit_1) THEN
+        TRUNCATE pgsync_private.commit_1;
+      END IF;
+    ELSE
+      IF EXISTS (SELECT FROM pgsync_private.commit_2) THEN
+        TRUNCATE pgsync_private.commit_2;
+      END IF;
+  END CASE;
 
   -- What a slot may still start from is kept, and one more.
   DELETE FROM pgsync_private.checkpoint AS c

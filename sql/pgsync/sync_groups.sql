@@ -7,7 +7,10 @@ CREATE OR REPLACE FUNCTION pgsync.sync_groups()
   STABLE
   PARALLEL SAFE
   SECURITY INVOKER
-  RETURN COALESCE(NULLIF(pg_catalog.current_setting('pgsync.sync_groups', true), '')::text[], ARRAY[]::text[]);
+  RETURN ARRAY(
+    SELECT g.g
+    FROM pg_catalog.jsonb_array_elements_text(NULLIF(pg_catalog.current_setting('pgsync.sync_groups', true), '')::jsonb) AS g(g)
+  );
 
 ALTER FUNCTION pgsync.sync_groups() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync.sync_groups() FROM PUBLIC;

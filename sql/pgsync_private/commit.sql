@@ -18,14 +18,14 @@ DECLARE
   v_operations jsonb := p_request -> 'operations';
   v_count integer;
   v_hash bytea := pg_catalog.sha256(pg_catalog.convert_to(p_request::text, 'UTF8'));
-  v_stored record;
+  v_stored pgsync_private.commit;
   v_operation jsonb;
   v_action text;
   v_model text[];
   v_id text;
   v_data jsonb;
   v_problem jsonb;
-  v_plan pgsync_private.planned_operation[] := '{}';
+  v_plan pgsync_private.planned_operation[];
   v_planned pgsync_private.planned_operation;
   v_missing text[];
   v_status text;
@@ -33,7 +33,10 @@ DECLARE
   v_server_tx_id text;
   v_created_at timestamptz := pg_catalog.clock_timestamp();
   v_result jsonb;
+  v_echo jsonb;
+  v_redacted jsonb := '[]';
   v_index integer := 0;
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION USING
@@ -45,24 +48,13 @@ BEGIN
   IF p_key IS NULL OR pg_catalog.char_length(p_key) NOT BETWEEN 1 AND 255 THEN
     RETURN pgsync_private.refusal('idempotency_key_too_long', 'an idempotency key has 1 to 255 characters', '{"param": "Idempotency-Key"}');
   END IF;
-  PERFORM pgsync.set_identity_v1(p_identity);
+  v_ignored := pgsync.set_identity_v1(p_identity);
 
   -- The key is the lock: a concurrent twin waits here, then finds what the first one stored.
-  PERFORM pg_catalog.pg_advisory_xact_lock(
+  v_ignored := pg_catalog.pg_advisory_xact_lock(
     pg_catalog.hashtextextended(pg_catalog.concat_ws(pg_catalog.chr(31), 'pgsync commit', v_organization, v_kind, v_participant, p_key), 0));
-  SELECT
-    c.request_hash,
-    c.result,
-    c.xid,
-    c.ordinal
-  INTO v_stored
-  FROM pgsync_private.commit AS c
-  WHERE c.key = p_key
-    AND c.participant_id = v_participant
-    AND c.organization_id = v_organization
-    AND c.participant_kind = v_kind
-    AND c.created_at > pg_catalog.statement_timestamp() - INTERVAL '24 hours';
-  IF FOUND THEN
+  v_stored := pgsync_private.stored_commit(v_organization, v_kind, v_participant, p_key, v_created_at);
+  IF v_stored.key IS NOT NULL THEN
     IF v_stored.request_hash <> v_hash THEN
       RETURN pgsync_private.refusal(
         'idempotency_conflict',
@@ -102,8 +94,9 @@ BEGIN
   END IF;
 
   -- Everything is checked before anything is written.
-  FOREACH v_operation IN ARRAY ARRAY(SELECT o.o FROM pg_catalog.jsonb_array_elements(v_operations) WITH ORDINALITY AS o(o, n) ORDER BY o.n)
+  FOR v_index IN 0..v_count - 1
   LOOP
+    v_operation := v_operations -> v_index;
     v_action := pg_catalog.lower(COALESCE(v_operation ->> 'action', v_operation ->> 'type'));
     v_id := v_operation ->> 'id';
     v_data := COALESCE(NULLIF(v_operation -> 'data', 'null'), NULLIF(v_operation -> 'input', 'null'), '{}');
@@ -115,8 +108,13 @@ BEGIN
         v_problem ->> 'message',
         v_problem - 'code' - 'message' || CASE WHEN v_count > 1 THEN pg_catalog.jsonb_build_object('operation', v_index) ELSE '{}' END);
     END IF;
-    v_plan := v_plan || ROW(v_index, v_action, v_model[1], v_model[3], v_id, v_data, v_operation ->> 'transactionId')::pgsync_private.planned_operation;
-    v_index := v_index + 1;
+    v_planned := ROW(v_index, v_action, v_model[1], v_model[3], v_id, v_data);
+    v_plan[v_index] := v_planned;
+    v_redacted := v_redacted || pg_catalog.jsonb_build_object('action', v_action, 'model', v_model[3], 'id', v_id);
+    IF v_operation ->> 'transactionId' IS NOT NULL THEN
+      v_echo := COALESCE(v_echo, '[]')
+        || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(v_model[3], v_id, v_operation ->> 'transactionId'));
+    END IF;
   END LOOP;
 
   -- Targets are locked in one global order, so that two commits cannot wait for each other. A single operation locks by itself.
@@ -149,11 +147,11 @@ BEGIN
 
   v_ordinal := COALESCE(NULLIF(pg_catalog.current_setting('pgsync.ordinal', true), '')::integer + 1, 0);
   v_server_tx_id := pg_catalog.pg_current_xact_id()::text || '-' || v_ordinal;
-  PERFORM pg_catalog.set_config('pgsync.ordinal', v_ordinal::text, true),
-          pg_catalog.set_config('pgsync.commit', v_server_tx_id, true),
-          pg_catalog.set_config('pgsync.announced', '', true);
+  v_ignored := pg_catalog.set_config('pgsync.ordinal', v_ordinal::text, true);
+  v_ignored := pg_catalog.set_config('pgsync.commit', v_server_tx_id, true);
+  v_ignored := pg_catalog.set_config('pgsync.announced', '', true);
   -- Before the changes: whoever reads the log knows whose they are when they come.
-  PERFORM pg_catalog.pg_logical_emit_message(
+  v_ignored := pg_catalog.pg_logical_emit_message(
     true,
     'pgsync',
     pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
@@ -164,18 +162,15 @@ BEGIN
       'obo', p_identity -> 'onBehalfOf',
       'cap', p_identity -> 'capabilityId',
       'key', p_key,
-      'ops', (
-        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(p.model_key, p.id, p.transaction_id) ORDER BY p.index)
-        FROM pg_catalog.unnest(v_plan) AS p
-        WHERE p.transaction_id IS NOT NULL
-      ),
+      'ops', v_echo,
       'snap', pg_catalog.pg_current_snapshot()::text))::text);
 
-  FOREACH v_planned IN ARRAY v_plan
+  FOR v_index IN 0..v_count - 1
   LOOP
+    v_planned := v_plan[v_index];
     v_status := pgsync_generated.apply_operation(v_planned.action, v_planned.model, v_planned.id, v_planned.data);
     IF v_status = 'missing' THEN
-      PERFORM pg_catalog.set_config('pgsync.commit', '', true);
+      v_ignored := pg_catalog.set_config('pgsync.commit', '', true);
       IF v_count = 1 THEN
         RETURN pgsync_private.refusal(
           'mutate_update_entity_not_found',
@@ -189,7 +184,7 @@ BEGIN
         HINT = 'An earlier operation of the same commit deleted it.';
     END IF;
   END LOOP;
-  PERFORM pg_catalog.set_config('pgsync.commit', '', true);
+  v_ignored := pg_catalog.set_config('pgsync.commit', '', true);
 
   v_result := pg_catalog.jsonb_build_object(
     'outcome', 'committed',
@@ -199,16 +194,12 @@ BEGIN
     'replayed', false);
   INSERT INTO pgsync_private.commit (
     organization_id, participant_kind, participant_id, key, request_hash, server_tx_id, xid, ordinal, capability_id,
-    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, result, created_at
+    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, result, created_at, day_of_three
   )
   VALUES (
     v_organization, v_kind, v_participant, p_key, v_hash, v_server_tx_id, pg_catalog.pg_current_xact_id(), v_ordinal,
     p_identity ->> 'capabilityId', p_identity -> 'onBehalfOf' ->> 'kind', p_identity -> 'onBehalfOf' ->> 'id', v_count,
-    (
-      SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('action', p.action, 'model', p.model_key, 'id', p.id) ORDER BY p.index)
-      FROM pg_catalog.unnest(v_plan) AS p
-    ),
-    v_result, v_created_at
+    v_redacted, v_result, v_created_at, ((v_created_at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3
   );
   RETURN v_result;
 END
