@@ -85,11 +85,16 @@ def parse_json(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise PgsyncError("invalid_json", f"the body is not JSON: {error}") from error
+    check_text(raw, value)
+    return value
+
+
+def check_text(raw: bytes, value: Any) -> None:
+    """Refuses the one character that JSON has and Postgres text has not. `value` is what `raw` spells."""
     if b"\\u0000" in raw:
         place = _place_of_nul(value, "")
         if place is not None:
             refuse("invalid_body", "text may not hold the character U+0000", param=place or None)
-    return value
 
 
 def _place_of_nul(value: Any, place: str) -> str | None:
@@ -150,6 +155,13 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_sync_group(group: str) -> str:
+    """A sync group's label (contract 0). Raises invalid_sync_group."""
+    if _GROUP.match(group) is None:
+        refuse("invalid_sync_group", "a sync group is default or <kind>:<id>", param="syncGroups")
+    return group
 
 
 def parse_write(raw: bytes) -> WriteBody:
@@ -443,6 +455,20 @@ def rejection_frame(*, client_tx_id: str, authority_json: bytes, error: Json, at
             b"}}",
         )
     )
+
+
+def frame_error(error: PgsyncError) -> dict[str, Any]:
+    """The `error` object of a rejected commit (contract 2.6); only what is in its `details` reaches the caller's."""
+    shown: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.param is not None:
+        shown["field"] = error.param
+    details = dict(error.details)
+    required = details.pop("requiredCapability", None)
+    if required is not None:
+        shown["requiredCapability"] = required
+    if details:
+        shown["details"] = details
+    return shown
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:

@@ -2,3 +2,7 @@
 
 Every rule is in the database; what is decided here is only the shape of requests and answers.
 """
+
+from pgsync.gateway.app import Gateway, run, serve
+
+__all__ = ["Gateway", "run", "serve"]

@@ -60,7 +60,10 @@ class ModelReader:
         )
         self._name = f"v{version}_{model.name}"
         self._id = sql.Identifier(model.id_column)
-        one = sql.SQL("{} WHERE {} = $1").format(self._select, self._id)
+        # with the last writer, by which a read can tell whether the stream has come as far as the row
+        one = sql.SQL("SELECT {}, xmin FROM {} WHERE {} = $1").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(model.namespace, model.table), self._id
+        )
         self._one = self._prepared("one", one)
         self._first_page = self._prepared("first", sql.SQL("{} ORDER BY {} LIMIT $1").format(self._select, self._id))
         self._next_page = self._prepared(
@@ -71,7 +74,7 @@ class ModelReader:
         return Statement(query.as_bytes(None), f"{self._name}_{what}".encode())
 
     def one(self, row_id: str) -> Call:
-        """The row with this id."""
+        """The row with this id, and behind its columns its `writer`."""
         return Call(self._one, (row_id.encode(),))
 
     def page_by_id(self, limit: int, after: str | None) -> Call:
@@ -122,6 +125,12 @@ class ModelReader:
     def row_bytes(self, result: PGresult, index: int) -> bytes:
         """One row of a result as JSON."""
         return self._encode([result.get_value(index, column) for column in range(result.nfields)])
+
+    def writer(self, result: PGresult, index: int) -> int:
+        """The last writer of a row that `one` fetched: the 32 bits of a transaction's id that a row keeps."""
+        value = result.get_value(index, result.nfields - 1)
+        assert value is not None
+        return int(value)
 
     def row_id(self, result: PGresult, index: int) -> str:
         """The id of one row of a result."""
@@ -250,4 +259,4 @@ def _limit(text: str | None) -> int:
 
 
 def _place(number: int) -> sql.SQL:
-    return sql.SQL(f"${number}")  # type: ignore[arg-type]  # a number, not somebody's text
+    return sql.SQL(f"${number}")

@@ -1,4 +1,4 @@
-"""SELECTs composed from a model: identifiers are quoted, values are parameters, nonsense is refused with its parameter."""
+"""SELECTs composed from a model: identifiers are quoted, values are parameters, nonsense is refused by its name."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_row_by_id_is_one_prepared_statement_of_the_version() -> None:
     call = READER.one("x' OR true")
     assert call.statement.name == b"v3_task_one"
     assert call.statement.sql.startswith(b'SELECT "id", "title"')
-    assert call.statement.sql.endswith(b'FROM "public"."my tasks" WHERE "id" = $1')
+    assert call.statement.sql.endswith(b', xmin FROM "public"."my tasks" WHERE "id" = $1')
     assert call.parameters == (b"x' OR true",)
 
 

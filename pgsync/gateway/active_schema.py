@@ -1,0 +1,76 @@
+"""The schema version that the gateway serves: the newest that any of its sources has seen active.
+
+The stream learns of a new version at its place in the log, a notification a little earlier, a request that names an
+unknown model asks the database itself: whoever pushes and then calls meets the new version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+from pgsync import wire
+from pgsync.gateway.connection import Call, Statement
+from pgsync.gateway.database import Database
+from pgsync.gateway.query import ModelReader
+from pgsync.models import EMPTY, ActiveSchema, Model, active_schema_from_json
+
+_SCHEMA = Statement(b"SELECT pgsync.schema_v1()", b"schema_v1")
+_VERSION = Statement(b"SELECT pgsync.schema_v1() ->> 'version'", b"schema_v1_version")
+
+
+class ServedSchema:
+    """Holds the active schema and what the gateway derives from it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._readers: dict[str, ModelReader] = {}
+        self._loading = asyncio.Lock()
+        self.current: ActiveSchema = EMPTY
+
+    def offer(self, schema: ActiveSchema) -> None:
+        """Takes a schema if it is newer than the one held."""
+        if schema.version > self.current.version:
+            self.current = schema
+            self._readers = {}
+
+    async def refresh(self) -> None:
+        """Asks the database which version is active and loads it if it is new here."""
+        async with self._loading:
+            (result,) = await self._database.run([Call(_VERSION)])
+            version = result.get_value(0, 0)
+            if version is None or int(version) <= self.current.version:
+                return
+            (result,) = await self._database.run([Call(_SCHEMA)])
+            text = result.get_value(0, 0)
+            self.offer(active_schema_from_json(None if text is None else orjson.loads(text)))
+
+    async def reader(self, name: str) -> ModelReader:
+        """The reader of the model with this key, typename or table name. Raises unknown_model."""
+        model = self.current.find(name)
+        if model is None:
+            await self.refresh()
+            model = self.current.find(name)
+        if model is None:
+            wire.refuse(
+                "unknown_model",
+                f"no model {name!r} in the pushed schema: add it to your schema and run `pgsync push schema.py`",
+                param="model",
+                model=name,
+            )
+        return self.reader_of(model)
+
+    def reader_of(self, model: Model) -> ModelReader:
+        """The reader of a model of the current version."""
+        reader = self._readers.get(model.key)
+        if reader is None:
+            reader = self._readers[model.key] = ModelReader(model, self.current.version)
+        return reader
+
+    def field_of(self, table: str | None, column: str) -> str:
+        """The wire name of a column that a database error names; the column itself when no model knows it."""
+        for model in self.current.models:
+            if model.table == table and (field := model.field_of_column(column)) is not None:
+                return field.name
+        return column

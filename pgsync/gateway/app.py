@@ -1,0 +1,167 @@
+"""Puts a gateway together and runs it: pools, stream, routes and the HTTP server, opened in order and closed in
+reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from pgsync.config import GatewayConfig
+from pgsync.gateway.active_schema import ServedSchema
+from pgsync.gateway.authenticate import Authenticator
+from pgsync.gateway.bootstrap import Bootstrap
+from pgsync.gateway.commit_queue import CommitQueue
+from pgsync.gateway.commits import Committer
+from pgsync.gateway.database import Database
+from pgsync.gateway.live import Live
+from pgsync.gateway.models import Models
+from pgsync.gateway.notifications import Notifications
+from pgsync.gateway.routes import Routes
+from pgsync.gateway.schema import Schema, SchemaReceiver
+from pgsync.log import Event, emit
+from pgsync.stream.feed import Feed
+
+SHUTDOWN_SECONDS: Final = 5.0
+KEEPALIVE_SECONDS: Final = 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that serves; `port` is the one it listens on, also when any free one was asked for."""
+
+    host: str
+    port: int
+    feed: Feed
+
+    @property
+    def url(self) -> str:
+        """The origin of its HTTP routes."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+async def run(config: GatewayConfig, *, receive_schema: SchemaReceiver | None = None) -> None:
+    """Serves until SIGINT or SIGTERM.
+
+    Raises what keeps it from starting, such as UnsafeRoleError, and what ends the stream for good.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with serve(config, receive_schema=receive_schema) as gateway:
+            stopping = asyncio.create_task(stop.wait())
+            ended = asyncio.create_task(gateway.feed.ended())
+            try:
+                await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if ended.done():
+                    await ended  # what ended the stream for good ends the gateway
+            finally:
+                stopping.cancel()
+                ended.cancel()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None = None) -> AsyncIterator[Gateway]:
+    """A gateway that serves as long as the block runs.
+
+    `receive_schema` takes what comes over `POST /api/schema`; without it that route refuses.
+    """
+    reads = Database(config.database_url, size=config.read_pool_size, application_name="pgsync gateway reads")
+    writes = Database(config.database_url, size=config.write_pool_size, application_name="pgsync gateway writes")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(reads.close)
+        stack.callback(writes.close)
+        await reads.check_role()
+        schema = ServedSchema(reads)
+        await schema.refresh()
+        feed = Feed(
+            config.listener_url,
+            deployment=config.deployment,
+            ring_bytes=config.ring_bytes,
+            ring_seconds=config.ring_seconds,
+        )
+        feed.on_schema_changed(schema.offer)
+        await feed.start()
+        stack.push_async_callback(feed.stop)
+
+        authenticator = Authenticator(reads)
+        queue = CommitQueue(writes)
+        stack.push_async_callback(queue.close)
+        committer = Committer(writes, queue, schema, feed, confirm_seconds=config.confirm_seconds)
+        bootstrap = Bootstrap(reads, schema, feed)
+        live = Live(
+            feed=feed,
+            authenticator=authenticator,
+            bootstrap=bootstrap,
+            committer=committer,
+            frame_limit_bytes=config.body_limit_bytes,
+        )
+        routes = Routes(
+            authenticator=authenticator,
+            models=Models(reads, schema, feed),
+            committer=committer,
+            schema_routes=Schema(reads, schema, receive_schema),
+            bootstrap=bootstrap,
+            live=live,
+            schema=schema,
+            feed=feed,
+            body_limit_bytes=config.body_limit_bytes,
+        )
+
+        async def on_message(message: Mapping[str, Any]) -> None:
+            match message:
+                case {"t": "schema"}:
+                    await schema.refresh()
+                case {"t": "revoked", "capabilityId": str(capability_id)}:
+                    authenticator.forget(capability_id)
+                    closed = live.close_sessions_of(capability_id)
+                    emit(Event.CREDENTIAL_REVOKED, capability_id=capability_id, sessions_closed=closed)
+
+        async def on_gap() -> None:
+            authenticator.forget_all()
+            await schema.refresh()
+
+        notifications = Notifications(config.database_url, on_message=on_message, on_gap=on_gap)
+        listening = asyncio.create_task(notifications.run(), name="notifications")
+        stack.push_async_callback(_end, listening)
+
+        runner = web.ServerRunner(
+            routes.server(), shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        stack.push_async_callback(live.close)
+        site = web.TCPSite(runner, config.host, config.port)
+        await site.start()
+        port = runner.addresses[0][1]
+        emit(
+            Event.GATEWAY_STARTED,
+            host=config.host,
+            port=port,
+            deployment=config.deployment,
+            schema_version=schema.current.version,
+        )
+        try:
+            yield Gateway(config.host, port, feed)
+        finally:
+            emit(Event.GATEWAY_STOPPING, sessions=live.count)
+    emit(Event.GATEWAY_STOPPED)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,162 @@
+"""Who asks: from the bearer key of a request to the identity that every SQL call carries.
+
+The database knows only the sha-256 of a key; what it said is kept a few seconds, and forgotten at once when it
+notifies of a revocation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, NoReturn
+
+import orjson
+
+from pgsync import keys, wire
+from pgsync.errors import PgsyncError
+from pgsync.gateway.connection import Call, Statement
+from pgsync.gateway.database import Database
+
+CACHE_SECONDS: Final = 5.0
+CACHE_ENTRIES: Final = 20_000
+
+_AUTHENTICATE = Statement(b"SELECT pgsync.authenticate_v1($1)", b"authenticate_v1")
+_IDENTITY_KEYS: Final = (
+    "organizationId",
+    "participantKind",
+    "participantId",
+    "syncGroups",
+    "operations",
+    "capabilityId",
+    "onBehalfOf",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An authenticated caller, with the JSON that each of its requests needs made once.
+
+    `identity_json` goes to SQL, `authority_json` into receipts, `answer` is that of `GET /auth/identity`.
+    `expires_at` is in seconds since 1970, None for a key without end.
+    """
+
+    capability_id: str
+    key_kind: str
+    organization_id: str
+    participant_kind: str
+    participant_id: str
+    sync_groups: frozenset[str]
+    expires_at: float | None
+    identity_json: bytes
+    authority_json: bytes
+    answer: bytes
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Credential:
+        """From the object that `pgsync.authenticate_v1` returns."""
+        expires_at = data["expiresAt"]
+        return cls(
+            capability_id=data["capabilityId"],
+            key_kind=data["keyKind"],
+            organization_id=data["organizationId"],
+            participant_kind=data["participantKind"],
+            participant_id=data["participantId"],
+            sync_groups=frozenset(data["syncGroups"]),
+            expires_at=None if expires_at is None else datetime.fromisoformat(expires_at).timestamp(),
+            identity_json=orjson.dumps({key: data[key] for key in _IDENTITY_KEYS if data.get(key) is not None}),
+            authority_json=orjson.dumps(wire.authority(data)),
+            answer=wire.identity(data),
+        )
+
+    def with_groups(self, groups: frozenset[str]) -> Credential:
+        """The same caller with fewer sync groups."""
+        if groups == self.sync_groups:
+            return self
+        narrowed = orjson.loads(self.identity_json) | {"syncGroups": sorted(groups)}
+        return replace(self, sync_groups=groups, identity_json=orjson.dumps(narrowed))
+
+    def remaining_seconds(self) -> float | None:
+        """Until the key expires; None for one without end."""
+        return None if self.expires_at is None else max(self.expires_at - time.time(), 0.0)
+
+
+class Authenticator:
+    """Resolves keys, with a small cache in front of the database.
+
+    Concurrent requests with one key ask once. Unknown keys are not remembered: a key that was just made works at once.
+    """
+
+    def __init__(self, database: Database, *, cache_seconds: float = CACHE_SECONDS) -> None:
+        self._database = database
+        self._cache_seconds = cache_seconds
+        self._known: OrderedDict[bytes, tuple[Credential, float]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Future[Credential]] = {}
+        self._forgotten = 0
+
+    async def authorize(self, header: str | None) -> Credential:
+        """The caller behind an Authorization header. Raises api_key_required and the apikey codes."""
+        if not header:
+            wire.refuse("api_key_required", "send your key as: Authorization: Bearer <key>", param="Authorization")
+        scheme, _, token = header.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            wire.refuse("api_key_required", "the Authorization header is not: Bearer <key>", param="Authorization")
+        return await self.credential(token)
+
+    async def credential(self, token: str) -> Credential:
+        """The caller behind a key. Raises apikey_invalid, apikey_expired, apikey_revoked."""
+        digest = keys.digest(token)
+        known = self._known.get(digest)
+        if known is not None and time.time() < known[1]:
+            return known[0]
+        if not keys.is_wellformed(token):  # mistyped: the checksum says so without a question to the database
+            _refuse_unknown()
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = self._asking[digest] = asyncio.ensure_future(self._ask(digest))
+            asking.add_done_callback(lambda _: self._asking.pop(digest, None))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, digest: bytes) -> Credential:
+        asked_at, forgotten = time.time(), self._forgotten
+        (result,) = await self._database.run([Call(_AUTHENTICATE, (b"\\x" + digest.hex().encode(),))])
+        text = result.get_value(0, 0)
+        if text is None:
+            self._known.pop(digest, None)
+            _refuse_unknown()
+        data = orjson.loads(text)
+        if data["status"] != "active":
+            self._known.pop(digest, None)
+            refused = "apikey_expired" if data["status"] == "expired" else "apikey_revoked"
+            raise PgsyncError(refused, f"this key is {data['status']}", param="Authorization")
+        credential = Credential.from_json(data)
+        until = asked_at + self._cache_seconds
+        if credential.expires_at is not None:
+            until = min(until, credential.expires_at)
+        if forgotten != self._forgotten:
+            return (
+                credential  # a revocation came while the answer was under way: it may be this one's, so do not keep it
+            )
+        self._known[digest] = (credential, until)
+        self._known.move_to_end(digest)
+        while len(self._known) > CACHE_ENTRIES:
+            self._known.popitem(last=False)
+        return credential
+
+    def forget(self, capability_id: str) -> None:
+        """Drops what is known of a credential: the database has said that it was revoked."""
+        self._forgotten += 1
+        for digest in [d for d, (c, _) in self._known.items() if c.capability_id == capability_id]:
+            del self._known[digest]
+
+    def forget_all(self) -> None:
+        """Drops everything: notifications may have been missed."""
+        self._forgotten += 1
+        self._known.clear()
+
+
+def _refuse_unknown() -> NoReturn:
+    wire.refuse("apikey_invalid", "this server does not know the key", param="Authorization")

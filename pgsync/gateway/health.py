@@ -1,0 +1,19 @@
+"""Whether this gateway can do its work, for load balancers and people."""
+
+from __future__ import annotations
+
+import orjson
+
+from pgsync.gateway.active_schema import ServedSchema
+from pgsync.stream.feed import Feed
+
+
+def health(schema: ServedSchema, feed: Feed) -> tuple[int, bytes]:
+    """The HTTP status and body of `GET /api/health`: 503 while the log is not being read."""
+    is_connected = feed.is_connected
+    body = {
+        "status": "healthy" if is_connected else "degraded",
+        "stream": {"connected": is_connected, "lastSyncId": feed.head},
+        "schema": {"version": schema.current.version, "hash": schema.current.hash},
+    }
+    return (200 if is_connected else 503), orjson.dumps(body)

@@ -1,0 +1,71 @@
+"""Reads of rows: one by its id, and lists by typed equality."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import psycopg
+
+from pgsync import wire
+from pgsync.errors import PgsyncError
+from pgsync.gateway.active_schema import ServedSchema
+from pgsync.gateway.authenticate import Credential
+from pgsync.gateway.database import Database
+from pgsync.gateway.query import check_id
+from pgsync.gateway.snapshot import read, stamp, widen
+from pgsync.stream.feed import Feed
+
+CATCH_UP_SECONDS: Final = 0.02
+
+
+class Models:
+    """Answers reads (contract 1.6) from the database, as its row security shows it to the caller."""
+
+    def __init__(self, database: Database, schema: ServedSchema, feed: Feed) -> None:
+        self._database = database
+        self._schema = schema
+        self._feed = feed
+
+    async def get(self, credential: Credential, model: str, row_id: str) -> bytes:
+        """One row; a missing one, and one of another tenant, is `data: null`."""
+        reader = await self._schema.reader(model)
+        call = reader.one(check_id(reader.model, row_id))
+        deadline = 0.0
+        while True:
+            reading = await read(self._database, credential, [call])
+            (result,) = reading.results
+            position = stamp(self._feed, reading.snapshot)
+            if not result.ntuples:
+                return wire.row(model=model, row_id=row_id, data=None, stamp=position)
+            timeline = self._feed.timeline
+            writer = widen(reader.writer(result, 0), reading.snapshot)
+            if timeline.evidence(position).covers(writer):
+                break
+            # The row is ahead of its stamp, so a write that relies on this read would be refused for nothing.
+            now = time.monotonic()
+            deadline = deadline or now + CATCH_UP_SECONDS
+            if now >= deadline:
+                break
+            await asyncio.sleep(CATCH_UP_SECONDS / 10)
+        return wire.row(model=model, row_id=row_id, data=reader.row_bytes(result, 0), stamp=position)
+
+    async def list(self, credential: Credential, model: str, parameters: Sequence[tuple[str, str]]) -> bytes:
+        """A page of rows."""
+        reader = await self._schema.reader(model)
+        page = reader.page(parameters)
+        try:
+            reading = await read(self._database, credential, [page.call])
+        except psycopg.DataError as error:
+            raise PgsyncError("model_query_failed", "a filter's value does not fit its field") from error
+        (result,) = reading.results
+        count = min(result.ntuples, page.limit)
+        return wire.rows(
+            model=model,
+            data=[reader.row_bytes(result, index) for index in range(count)],
+            ids=[reader.row_id(result, index) for index in range(count)],
+            next_cursor=reader.cursor_after(result, count - 1, page) if result.ntuples > count else None,
+            stamp=stamp(self._feed, reading.snapshot),
+        )

@@ -1,0 +1,270 @@
+"""From a request to what answers it: routing, authentication, the error envelope and the request id.
+
+A low-level aiohttp server, because the router and middlewares of an application cost more than everything that
+happens here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import orjson
+import psycopg
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from pgsync import errors, wire
+from pgsync.errors import PgsyncError
+from pgsync.gateway.active_schema import ServedSchema
+from pgsync.gateway.authenticate import Authenticator, Credential
+from pgsync.gateway.bootstrap import Bootstrap
+from pgsync.gateway.commits import Committer
+from pgsync.gateway.database import DatabaseUnavailableError
+from pgsync.gateway.health import health
+from pgsync.gateway.live import Live
+from pgsync.gateway.models import Models
+from pgsync.gateway.schema import Schema
+from pgsync.log import Event, emit
+from pgsync.stream.feed import Feed
+
+Segments = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response before it has headers of its own."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[web.BaseRequest, Credential, Segments], Awaitable[bytes | Answer]]
+
+_ANY: Final = ""  # no path has an empty segment where a route has a name
+
+
+class Routes:
+    """Answers every request."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        models: Models,
+        committer: Committer,
+        schema_routes: Schema,
+        bootstrap: Bootstrap,
+        live: Live,
+        schema: ServedSchema,
+        feed: Feed,
+        body_limit_bytes: int,
+    ) -> None:
+        self._authenticator = authenticator
+        self._models = models
+        self._committer = committer
+        self._schema_routes = schema_routes
+        self._bootstraps = bootstrap
+        self._live = live
+        self._schema = schema
+        self._feed = feed
+        self._body_limit_bytes = body_limit_bytes
+        self._routes: dict[int, list[tuple[Segments, dict[str, Handler]]]] = {}
+        self._route("/api/v1/models//", GET=self._get, PATCH=self._update, DELETE=self._delete)
+        self._route("/api/v1/models/", GET=self._list, POST=self._create)
+        self._route("/api/v1/commits", POST=self._commit)
+        self._route("/api/auth/identity", GET=self._identity)
+        self._route("/api/auth/check", HEAD=self._check, GET=self._check)
+        self._route("/api/schema", GET=self._get_schema, POST=self._push_schema)
+        self._route("/api/v1/schema", GET=self._get_schema)
+        self._route("/api/sync/bootstrap", GET=self._bootstrap)
+
+    def server(self) -> web.Server:
+        """The aiohttp server that answers with these routes."""
+        return web.Server(self._serve, request_factory=self._make_request, access_log=None)
+
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: object,
+        task: object,
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message,
+            payload,
+            protocol,
+            writer,  # type: ignore[arg-type]
+            task,  # type: ignore[arg-type]
+            protocol._loop,
+            client_max_size=self._body_limit_bytes,
+        )
+
+    def _route(self, path: str, **handlers: Handler) -> None:
+        segments = tuple(path.split("/")[1:])
+        self._routes.setdefault(len(segments), []).append((segments, handlers))
+
+    # --- one request ------------------------------------------------------------------------------------------------
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        request_id = "req_" + os.urandom(8).hex()
+        path = request.rel_url.raw_path
+        try:
+            if path in ("/api/sync/ws", "/api/api/sync/ws") and request.method == "GET":
+                return await self._live.serve(request, request_id)
+            answer = await self._answer(request, path, request_id)
+        except PgsyncError as error:
+            return self._refuse(request, request_id, error)
+        except web.HTTPRequestEntityTooLarge as error:
+            limit = self._body_limit_bytes
+            too_large = PgsyncError(
+                "request_too_large", f"the body has more than the {limit} bytes that this server takes"
+            )
+            too_large.__cause__ = error
+            return self._refuse(request, request_id, too_large)
+        except psycopg.Error as error:
+            return self._refuse(request, request_id, PgsyncError.of_database(error), cause=error)
+        except DatabaseUnavailableError as error:
+            refused = PgsyncError("connected_database_unreachable", str(error))
+            return self._refuse(request, request_id, refused, cause=error)
+        except web.HTTPException:
+            raise
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the last door: whatever it is, the caller gets the envelope
+            refused = PgsyncError("internal_error", f"something went wrong here; the log has it under {request_id}")
+            return self._refuse(request, request_id, refused, cause=error)
+        if type(answer) is bytes:
+            return web.Response(body=answer, headers={"Content-Type": "application/json", "x-request-id": request_id})
+        assert isinstance(answer, Answer)
+        headers = {"x-request-id": request_id, **answer.headers}
+        if answer.status != 204:
+            headers["Content-Type"] = "application/json"
+        return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+    async def _answer(self, request: web.BaseRequest, path: str, request_id: str) -> bytes | Answer:
+        segments = tuple(path.split("/")[1:])
+        if path == "/api/health" and request.method in ("GET", "HEAD"):
+            status, body = health(self._schema, self._feed)
+            return Answer(body, status)
+        handlers = next((h for pattern, h in self._routes.get(len(segments), ()) if _matches(pattern, segments)), None)
+        if handlers is None:
+            return _plain_error(404, "not_found", f"no route {path[:200]}", request_id)
+        handler = handlers.get(request.method)
+        if handler is None:
+            allowed = ", ".join(sorted(handlers))
+            answer = _plain_error(405, "method_not_allowed", f"{path[:200]} takes {allowed}", request_id)
+            answer.headers["Allow"] = allowed
+            return answer
+        wire.check_protocol_version(request.headers.get("Ablo-Protocol-Version"))
+        try:
+            credential = await self._authenticator.authorize(request.headers.get("Authorization"))
+        except PgsyncError as error:
+            if handler == self._check:
+                exposed = {"X-Auth-Failure": error.code, "Access-Control-Expose-Headers": "X-Auth-Failure"}
+                return Answer(b"", error.status, exposed)
+            raise
+        return await handler(request, credential, segments)
+
+    def _refuse(
+        self, request: web.BaseRequest, request_id: str, error: PgsyncError, *, cause: BaseException | None = None
+    ) -> web.Response:
+        fields = {"request_id": request_id, "method": request.method, "status": error.status, "code": error.code}
+        route = "/".join(request.rel_url.raw_path.split("/")[:4])  # without ids, which are data
+        if error.status >= 500:
+            emit(Event.REQUEST_FAILED, **fields, route=route, error=cause or error.__cause__ or error)
+        else:
+            cause = cause or error.__cause__
+            sqlstate = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+            emit(Event.REQUEST_REFUSED, **fields, route=route, **({"sqlstate": sqlstate} if sqlstate else {}))
+        headers = {"Content-Type": "application/json", "x-request-id": request_id}
+        if error.retryable and error.status in (429, 503):
+            headers["Retry-After"] = "1"
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        body = orjson.dumps(errors.envelope(error, request_id=request_id), default=str)
+        return web.Response(body=body, status=error.status, headers=headers)
+
+    # --- routes -----------------------------------------------------------------------------------------------------
+
+    async def _get(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._models.get(credential, _decode(segments[3]), _decode(segments[4]))
+
+    async def _list(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._models.list(credential, _decode(segments[3]), list(request.rel_url.query.items()))
+
+    async def _create(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes | Answer:
+        receipt, chosen_id = await self._committer.write_row(
+            credential,
+            action="create",
+            model=_decode(segments[3]),
+            row_id=None,
+            raw=await request.read(),
+            key_header=request.headers.get("Idempotency-Key"),
+        )
+        if chosen_id is None:
+            return receipt
+        return Answer(receipt, headers={"Location": f"/api/v1/models/{segments[3]}/{chosen_id}"})
+
+    async def _update(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._write(request, credential, segments, "update")
+
+    async def _delete(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._write(request, credential, segments, "delete")
+
+    async def _write(self, request: web.BaseRequest, credential: Credential, segments: Segments, action: str) -> bytes:
+        receipt, _ = await self._committer.write_row(
+            credential,
+            action=action,
+            model=_decode(segments[3]),
+            row_id=wire.check_row_id(_decode(segments[4])),
+            raw=await request.read(),
+            key_header=request.headers.get("Idempotency-Key"),
+        )
+        return receipt
+
+    async def _commit(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._committer.commit(
+            credential, raw=await request.read(), key_header=request.headers.get("Idempotency-Key")
+        )
+
+    async def _identity(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return credential.answer
+
+    async def _check(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> Answer:
+        return Answer(b"", 204)
+
+    async def _get_schema(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._schema_routes.get()
+
+    async def _push_schema(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._schema_routes.push(credential, await request.read())
+
+    async def _bootstrap(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
+        return await self._bootstraps.answer(credential, list(request.rel_url.query.items()))
+
+
+def _matches(pattern: Segments, segments: Segments) -> bool:
+    return all(want == have or (want == _ANY and have) for want, have in zip(pattern, segments, strict=True))
+
+
+def _plain_error(status: int, code: str, message: str, request_id: str) -> Answer:
+    """Of HTTP, not of the contract: its registry has no codes for a wrong path or method."""
+    body = {"type": "AbloError", "code": code, "message": message, "request_id": request_id}
+    return Answer(orjson.dumps(body), status)
+
+
+def _decode(segment: str) -> str:
+    if "%" not in segment:
+        return segment
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError as error:
+        raise PgsyncError("invalid_id", "the path is not UTF-8", param="id") from error

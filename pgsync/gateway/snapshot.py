@@ -1,0 +1,53 @@
+"""A consistent read: statements under one identity and one snapshot, in one network round trip.
+
+The snapshot says what the rows can contain, so it, and not the moment of the answer, gives the stamp that a later
+write is judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg.pq.abc import PGresult
+
+from pgsync.gateway.authenticate import Credential
+from pgsync.gateway.connection import Call, Statement
+from pgsync.gateway.database import Database
+from pgsync.stream.feed import Feed
+from pgsync.stream.timeline import Snapshot
+
+_BEGIN: Final = Call(Statement(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", b"begin_read"))
+_COMMIT: Final = Call(Statement(b"COMMIT", b"commit"))
+_IDENTITY: Final = Statement(
+    b"SELECT pgsync.set_identity_v1($1::jsonb), pg_catalog.pg_current_snapshot()::text", b"identity"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The results of the statements, and the snapshot they were all read in."""
+
+    results: list[PGresult]
+    snapshot: Snapshot
+
+
+async def read(database: Database, credential: Credential, calls: Sequence[Call]) -> Reading:
+    """Runs SELECTs as this caller sees the database. Raises psycopg.Error, DatabaseUnavailableError."""
+    identity = Call(_IDENTITY, (credential.identity_json,))
+    results = await database.run([_BEGIN, identity, *calls, _COMMIT])
+    text = results[1].get_value(0, 1)
+    assert text is not None
+    return Reading(results[2:-1], Snapshot.parse(text.decode()))
+
+
+def stamp(feed: Feed, snapshot: Snapshot) -> int:
+    """The sync id up to which everything streamed was visible to the read (contract 1.6)."""
+    return feed.timeline.position_at(snapshot)
+
+
+def widen(xmin: int, snapshot: Snapshot) -> int:
+    """The whole id of a transaction that `snapshot` sees, from the 32 bits that a row keeps of it."""
+    whole = (snapshot.xmax & ~0xFFFFFFFF) | xmin
+    return whole if whole <= snapshot.xmax else whole - (1 << 32)

@@ -1,0 +1,346 @@
+"""One WebSocket: frames of the client in, deltas and answers out, each in its order.
+
+Deltas are not queued here: the session holds a place in the ring, so a client that reads slowly costs nothing, and
+one that is too slow is told to bootstrap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import orjson
+import psycopg
+from aiohttp import WSMsgType, web
+
+from pgsync import wire
+from pgsync.errors import PgsyncError
+from pgsync.gateway.authenticate import Credential
+from pgsync.gateway.bootstrap import Bootstrap, deltas_of, groups_of
+from pgsync.gateway.commits import Committer
+from pgsync.gateway.database import DatabaseUnavailableError
+from pgsync.stream.feed import Feed
+from pgsync.stream.ring import Fallen
+from pgsync.stream.session import Session, cursor_decode, cursor_encode
+
+LEASE_SECONDS: Final = 90.0
+OPENING_SECONDS: Final = 1.0
+MAX_PENDING_COMMITS: Final = 64
+RESPONSE_BYTES: Final = 1024 * 1024
+CLOSE_SECONDS: Final = 3.0
+
+UNSUPPORTED_DATA: Final = 1003
+SILENT: Final = 4000
+PROTOCOL_MISMATCH: Final = 4010
+
+_PONG: Final = b'{"type":"pong","payload":{}}'
+
+
+class Socket:
+    """Serves one client of one credential. The session exists from the start, before the client hears that it is
+    open.
+    """
+
+    def __init__(
+        self,
+        response: web.WebSocketResponse,
+        *,
+        credential: Credential,
+        feed: Feed,
+        bootstrap: Bootstrap,
+        committer: Committer,
+        groups: frozenset[str],
+        cursor: str,
+    ) -> None:
+        self.reason = ""
+        self._response = response
+        self._credential = credential
+        self._feed = feed
+        self._bootstrap = bootstrap
+        self._committer = committer
+        self._router = feed.router
+        self._session: Session = self._router.open(credential.organization_id, groups)
+        # Everything after this sync id has been or will be sent in order.
+        self._origin = self._session.position
+        self._must_bootstrap = False
+        self._opened = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._commits: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue(MAX_PENDING_COMMITS)
+        self._ending: asyncio.Task[None] | None = None
+        self._handlers: dict[str, Callable[[Any], Awaitable[None]]] = {
+            "sync_request": self._on_sync_request,
+            "update_subscription": self._on_update_subscription,
+            "ack": self._on_ack,
+            "ping": self._on_ping,
+            "bootstrap_request": self._on_bootstrap_request,
+            "claim": self._on_claim,
+            "claim_begin": self._on_claim_begin,
+            "claim_heartbeat": self._on_claim_heartbeat,
+        }
+        if cursor:
+            self._resume(cursor)
+
+    @property
+    def capability_id(self) -> str:
+        """The credential's id."""
+        return self._credential.capability_id
+
+    async def run(self) -> None:
+        """Serves until either side closes. Raises ConnectionError when the client is gone."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                others = [tasks.create_task(self._send_deltas()), tasks.create_task(self._run_commits())]
+                await self._receive()
+                for task in others:
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+    def end(self, code: int, reason: str) -> None:
+        """Closes soon; for callers that cannot wait for it."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self.close(code, reason))
+
+    async def close(self, code: int, reason: str) -> None:
+        """Closes with a code of contract 2.7."""
+        self.reason = reason
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await self._response.close(code=code, message=reason.encode())
+
+    def release(self) -> None:
+        """Gives up the place in the stream."""
+        self._router.close(self._session)
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    async def _send(self, frame: bytes) -> None:
+        await self._response.send_frame(frame, WSMsgType.TEXT)
+
+    async def _send_deltas(self) -> None:
+        # A client says what it has in its first sync_request. Deltas that overtook the answer would be out of order.
+        try:
+            async with asyncio.timeout(OPENING_SECONDS):
+                await self._opened.wait()
+        except TimeoutError:
+            self._opened.set()
+        while True:
+            try:
+                frames = await self._session.next_batch()
+            except Fallen:
+                async with self._sending:
+                    await self._send_fallen()
+                continue
+            if not frames:
+                return
+            async with self._sending:
+                for frame in frames:
+                    await self._send(frame)
+
+    async def _send_fallen(self) -> None:
+        """The client was too slow, or the stream has begun anew: it has to bootstrap, and goes on from here."""
+        self._start_at_head()
+        await self._send(self._sync_response([], must_bootstrap=True))
+
+    def _start_at_head(self) -> None:
+        if self._router.is_retired:
+            groups = self._session.groups
+            self._router.close(self._session)
+            self._router = self._feed.router
+            self._session = self._router.open(self._credential.organization_id, groups)
+        else:
+            self._session.start_at_head()
+        self._origin = self._session.position
+
+    def _sync_response(self, frames: list[bytes], *, must_bootstrap: bool = False) -> bytes:
+        parts = [deltas_of(frame) for frame in frames]
+        if None in parts:  # a table was truncated: no delta says so
+            parts, must_bootstrap = [], True
+        position = self._session.position
+        return b"".join(
+            (
+                b'{"type":"sync_response","payload":{"deltas":[',
+                b",".join(part for part in parts if part is not None),
+                b'],"currentSyncId":%d,"cursor":' % position,
+                orjson.dumps(cursor_encode(self._router.epoch, position)),
+                b',"requiresBootstrap":true}}' if must_bootstrap else b"}}",
+            )
+        )
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                message = await self._response.receive(timeout=LEASE_SECONDS)
+            except TimeoutError:
+                await self.close(SILENT, "no frame for too long")
+                return
+            if message.type is WSMsgType.TEXT:
+                await self._take(message.data)
+            elif message.type is WSMsgType.BINARY:
+                await self.close(UNSUPPORTED_DATA, "frames are JSON text")
+                return
+            else:  # the socket closes
+                return
+            if self._response.closed:
+                return
+
+    async def _take(self, text: str) -> None:
+        raw = text.encode("utf-8", "surrogatepass")
+        try:
+            frame = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            frame = None
+        if not isinstance(frame, dict):
+            await self.close(UNSUPPORTED_DATA, "a frame is a JSON object")
+            return
+        kind, payload = frame.get("type"), frame.get("payload")
+        if kind == "commit":
+            await self._commits.put((raw, payload))
+            return
+        handler = self._handlers.get(kind) if isinstance(kind, str) else None
+        if handler is not None:  # what a newer client may say besides is not answered
+            await handler(payload if isinstance(payload, dict) else {})
+
+    def _resume(self, cursor: str) -> None:
+        """Starts where the client says in its URL that it was."""
+        sync_id = cursor_decode(cursor, self._router.epoch)
+        if sync_id is None:
+            self._must_bootstrap = True
+            return
+        try:
+            self._session.start_after(sync_id)
+        except Fallen:
+            self._start_at_head()
+            self._must_bootstrap = True
+        else:
+            self._origin = sync_id
+            self._opened.set()
+
+    async def _on_sync_request(self, payload: dict[str, Any]) -> None:
+        if payload.get("protocolVersion") not in (None, 1):
+            await self.close(PROTOCOL_MISMATCH, "protocol_version_unsupported")
+            return
+        async with self._sending:
+            frames: list[bytes] = []
+            must_bootstrap = self._must_bootstrap
+            try:
+                position = self._position_of(payload)
+                if position is None:
+                    must_bootstrap = True
+                elif not must_bootstrap and position < self._origin:
+                    self._session.start_after(position)
+                    self._origin = position
+                    frames = self._session.take(RESPONSE_BYTES)
+                elif self._router.is_retired:
+                    must_bootstrap = True
+            except Fallen:
+                must_bootstrap = True
+            if must_bootstrap:
+                self._start_at_head()
+            self._must_bootstrap = False  # it has been told
+            await self._send(self._sync_response(frames, must_bootstrap=must_bootstrap))
+            self._opened.set()
+
+    def _position_of(self, payload: dict[str, Any]) -> int | None:
+        """The sync id that the client has everything up to; None when that is of another number line.
+
+        The cursor names the line and was right when it was given; the client's own count has gone on since.
+        """
+        cursor, last_sync_id = payload.get("cursor"), payload.get("lastSyncId")
+        position = last_sync_id if isinstance(last_sync_id, int) and last_sync_id >= 0 else 0
+        if isinstance(cursor, str) and cursor:
+            decoded = cursor_decode(cursor, self._router.epoch)
+            return None if decoded is None else max(decoded, position)
+        return position
+
+    async def _on_update_subscription(self, payload: dict[str, Any]) -> None:
+        wanted = payload.get("syncGroups")
+        try:
+            if not isinstance(wanted, list) or not all(isinstance(group, str) for group in wanted):
+                wire.refuse("malformed_subscription", "syncGroups is an array of sync groups", param="syncGroups")
+            if len(wanted) > wire.MAX_SUBSCRIBED_GROUPS:
+                limit = f"a subscription has at most {wire.MAX_SUBSCRIBED_GROUPS} sync groups"
+                wire.refuse("malformed_subscription", limit, param="syncGroups")
+            groups = groups_of(self._credential, wanted) if wanted else frozenset[str]()
+        except PgsyncError as error:
+            groups = self._session.groups
+            answer: dict[str, Any] = {"success": False, "error": {"code": error.code, "message": error.message}}
+        else:
+            self._session.update_groups(groups)
+            answer = {"success": True}
+        await self._send(wire.frame(b"subscription_ack", orjson.dumps(answer | {"syncGroups": sorted(groups)})))
+
+    async def _on_ack(self, payload: dict[str, Any]) -> None:
+        last_sync_id = payload.get("lastSyncId")
+        if isinstance(last_sync_id, int):
+            self._session.acknowledged = last_sync_id
+
+    async def _on_ping(self, payload: dict[str, Any]) -> None:
+        await self._send(_PONG)
+
+    async def _on_bootstrap_request(self, payload: dict[str, Any]) -> None:
+        async with self._sending:
+            try:
+                taken = await self._bootstrap.full(self._credential, self._session.groups)
+            except (PgsyncError, psycopg.Error, DatabaseUnavailableError):
+                await self._send(self._sync_response([], must_bootstrap=True))  # over HTTP it will learn why
+                return
+            try:
+                self._session.start_from_snapshot(taken.snapshot)
+                self._origin = taken.position
+            except Fallen:
+                self._start_at_head()
+            await self._send(wire.frame(b"bootstrap_response", taken.body))
+            self._must_bootstrap = False
+            self._opened.set()
+
+    # --- commits ------------------------------------------------------------------------------------------------------
+
+    async def _run_commits(self) -> None:
+        """One after another, in the order they came: an update may rely on the create before it."""
+        while True:
+            raw, payload = await self._commits.get()
+            await self._send(await self._commit(raw, payload))
+
+    async def _commit(self, raw: bytes, payload: Any) -> bytes:
+        try:
+            wire.check_text(raw, payload)
+            body = wire.parse_commit_frame(raw, payload)
+            return wire.frame(
+                b"mutation_result", await self._committer.commit_frame(self._credential, raw=raw, body=body)
+            )
+        except PgsyncError as error:
+            refused = error
+        except psycopg.Error as error:
+            refused = PgsyncError.of_database(error)
+        except DatabaseUnavailableError as error:
+            refused = PgsyncError("connected_database_unreachable", str(error))
+        key = payload.get("clientTxId") if isinstance(payload, dict) else None
+        return wire.rejection_frame(
+            client_tx_id=key if isinstance(key, str) and key else "unknown",
+            authority_json=self._credential.authority_json,
+            error=wire.frame_error(refused),
+        )
+
+    # --- claims: refused in the contract's own words until they exist -------------------------------------------------
+
+    async def _on_claim(self, payload: dict[str, Any]) -> None:
+        error = {"code": "claim_lease_unavailable", "message": "this server has no claims yet"}
+        answer = {"claimId": str(payload.get("claimId") or ""), "success": False, "error": error}
+        await self._send(wire.frame(b"claim_ack", orjson.dumps(answer)))
+
+    async def _on_claim_begin(self, payload: dict[str, Any]) -> None:
+        answer = {"claimId": str(payload.get("claimId") or ""), "reason": "coordination_unavailable"}
+        await self._send(wire.frame(b"claim_rejected", orjson.dumps(answer)))
+
+    async def _on_claim_heartbeat(self, payload: dict[str, Any]) -> None:
+        answer = {"claimId": str(payload.get("claimId") or ""), "status": "lost"}
+        await self._send(wire.frame(b"claim_heartbeat_ack", orjson.dumps(answer)))
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
