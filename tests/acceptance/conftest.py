@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,10 +58,10 @@ class Client:
     key: str
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-        """`body` is sent as it is when it is bytes, else as JSON; header names have _ for -."""
+        """`body` is sent as it is when it is bytes or a file, else as JSON; header names have _ for -."""
         sent = {"Authorization": f"Bearer {self.key}", "Ablo-Protocol-Version": "1", "Content-Type": "application/json"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        data = body if isinstance(body, bytes) else None if body is None else orjson.dumps(body)
+        data = body if body is None or isinstance(body, bytes | io.BytesIO) else orjson.dumps(body)
         async with asyncio.timeout(LIMIT_SECONDS):
             async with self.session.request(method, self.url + path, data=data, headers=sent) as response:
                 return Reply(response.status, response.headers, await response.read())
@@ -77,6 +78,11 @@ class Client:
 
     async def delete(self, model: str, row_id: str, **headers: str) -> Reply:
         return await self.call("DELETE", f"/api/v1/models/{model}/{row_id}", {}, **headers)
+
+    async def head(self) -> int:
+        """The last sync id so far."""
+        head: int = (await self.get("/api/health")).json["stream"]["lastSyncId"]
+        return head
 
     async def row(self, model: str, row_id: str) -> Any:
         """The row's data, None when there is none."""
