@@ -122,6 +122,7 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         "tenant_literal": literal(model.tenant_column or ""),
         "readable": readable or ["true"],
         "writable": writable,
+        "grant_literal": literal(model.typename.lower()),
         "rls_was_off": rls_was_off,
         "full": needs_full_identity(model),
         "sequences": [],

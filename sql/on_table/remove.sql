@@ -17,6 +17,7 @@ DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_90_record ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON {{ table }};
 DROP POLICY IF EXISTS pgsync_select ON {{ table }};
+DROP POLICY IF EXISTS pgsync_read_grant ON {{ table }};
 DROP POLICY IF EXISTS pgsync_insert ON {{ table }};
 DROP POLICY IF EXISTS pgsync_update ON {{ table }};
 DROP POLICY IF EXISTS pgsync_delete ON {{ table }};

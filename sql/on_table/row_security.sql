@@ -26,6 +26,12 @@ CREATE POLICY pgsync_select ON {{ table }}
   USING (
     {{ readable | join("\n    AND ") }}
   );
+DROP POLICY IF EXISTS pgsync_read_grant ON {{ table }};
+CREATE POLICY pgsync_read_grant ON {{ table }}
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read({{ grant_literal }})));
 DROP POLICY IF EXISTS pgsync_insert ON {{ table }};
 CREATE POLICY pgsync_insert ON {{ table }}
   AS RESTRICTIVE

@@ -1,7 +1,9 @@
 -- Stores a credential for a key that the caller has made; only its SHA-256 (hex) is handed over.
 -- p_request: keyHash, keyKind (sk, rk, ek, pk), organizationId, participantKind, participantId; optional: operations
--- (empty: everything), syncGroups (default: the organization's and the participant's own), expiresAt, label, userMeta, id.
+-- (empty: everything, for pk: *.read), syncGroups (default: the organization's and the participant's own), expiresAt, label, userMeta,
+-- onBehalfOf {"kind", "id"}, id.
 -- Raises: PS101 for a missing or wrong member. For administrators: no EXECUTE for the gateway.
+-- SECURITY DEFINER: credentials are private.
 CREATE OR REPLACE FUNCTION pgsync.create_credential_v1(p_request jsonb)
   RETURNS jsonb
   LANGUAGE plpgsql
@@ -12,6 +14,8 @@ AS $function$
 DECLARE
   v_credential pgsync_private.credential;
   v_missing text;
+  v_operations text[] := COALESCE(pgsync_private.texts_of(p_request -> 'operations'), ARRAY[]::text[]);
+  v_problem jsonb;
 BEGIN
   SELECT pg_catalog.string_agg(m.name, ', ')
   INTO v_missing
@@ -24,9 +28,30 @@ BEGIN
       DETAIL = v_missing,
       HINT = 'pgsync keys create fills them in.';
   END IF;
+  v_problem := pgsync_private.check_operations(v_operations);
+  IF v_problem IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS101',
+      MESSAGE = v_problem -> 'error' ->> 'message',
+      DETAIL = 'operations',
+      HINT = 'An operation looks like task.update.';
+  END IF;
+  IF p_request ->> 'keyKind' = 'pk' THEN
+    IF EXISTS (SELECT FROM pg_catalog.unnest(v_operations) AS o(o) WHERE o.o NOT LIKE '%.read') THEN
+      RAISE EXCEPTION USING
+        ERRCODE = 'PS101',
+        MESSAGE = 'a publishable key (pk) only reads',
+        DETAIL = 'operations',
+        HINT = 'Leave the other operations out, or create a key of another kind.';
+    END IF;
+    IF pg_catalog.cardinality(v_operations) = 0 THEN
+      v_operations := ARRAY['*.read'];
+    END IF;
+  END IF;
 
   INSERT INTO pgsync_private.credential AS c (
-    id, kind, key_hash, organization_id, participant_kind, participant_id, sync_groups, operations, user_meta, label, expires_at
+    id, kind, key_hash, organization_id, participant_kind, participant_id, sync_groups, operations, on_behalf_of_kind, on_behalf_of_id,
+    user_meta, label, expires_at
   )
   VALUES (
     COALESCE(p_request ->> 'id', 'cap_' || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')),
@@ -36,14 +61,14 @@ BEGIN
     p_request ->> 'participantKind',
     p_request ->> 'participantId',
     COALESCE(
-      (SELECT pg_catalog.array_agg(g.g) FROM pg_catalog.jsonb_array_elements_text(NULLIF(p_request -> 'syncGroups', 'null')) AS g(g)),
+      pgsync_private.texts_of(p_request -> 'syncGroups'),
       ARRAY[
         'org:' || (p_request ->> 'organizationId'),
         (p_request ->> 'participantKind') || ':' || (p_request ->> 'participantId')
       ]),
-    COALESCE(
-      (SELECT pg_catalog.array_agg(o.o) FROM pg_catalog.jsonb_array_elements_text(NULLIF(p_request -> 'operations', 'null')) AS o(o)),
-      ARRAY[]::text[]),
+    v_operations,
+    p_request -> 'onBehalfOf' ->> 'kind',
+    p_request -> 'onBehalfOf' ->> 'id',
     COALESCE(NULLIF(p_request -> 'userMeta', 'null'), '{}'),
     p_request ->> 'label',
     (p_request ->> 'expiresAt')::timestamptz

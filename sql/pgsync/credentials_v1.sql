@@ -1,4 +1,5 @@
 -- Lists credentials, newest first; never a key, nor its hash. For administrators: no EXECUTE for the gateway.
+-- SECURITY DEFINER: credentials are private.
 CREATE OR REPLACE FUNCTION pgsync.credentials_v1(p_organization_id text DEFAULT NULL)
   RETURNS SETOF jsonb
   LANGUAGE sql

@@ -1,5 +1,5 @@
 -- Keeps the private tables in shape: makes the partitions of the coming days, drops those past their retention, empties the third
--- day of the commit ledger, and removes checkpoints nobody can start from any more. Any listener may call it, as often as it likes; twice at once is harmless.
+-- day of the commit ledger, and removes checkpoints nobody can start from any more and sessions that ended long ago. Any listener may call it, as often as it likes; twice at once is harmless.
 -- The names of partitions follow from the date, so this is the one place where a statement is put together, with %I and %L only.
 -- SECURITY DEFINER: the tables are private.
 CREATE OR REPLACE FUNCTION pgsync.maintain_v1()
@@ -90,6 +90,8 @@ BEGIN
         WHERE s.slot_name LIKE 'pgsync\_%'
       )
     );
+
+  PERFORM pgsync_private.prune_credentials();
 END
 $function$;
 

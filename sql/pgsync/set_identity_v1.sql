@@ -1,6 +1,6 @@
 -- Makes the rest of the transaction act for an identity that the gateway has authenticated.
 -- Settings are local to the transaction, so a pooling proxy cannot carry them to somebody else's.
--- Raises: PS302 when the identity lacks an organization or a participant.
+-- Raises: PS302 when the identity lacks an organization or a participant; PS301 when it may touch no row at all (controlPlaneOnly).
 CREATE OR REPLACE FUNCTION pgsync.set_identity_v1(p_identity jsonb)
   RETURNS void
   LANGUAGE plpgsql
@@ -21,10 +21,18 @@ BEGIN
       DETAIL = pg_catalog.format('keys present: %s', (SELECT pg_catalog.string_agg(k.k, ', ') FROM pg_catalog.jsonb_object_keys(p_identity) AS k(k))),
       HINT = 'Pass the object that pgsync.authenticate_v1 returned.';
   END IF;
+  IF p_identity -> 'controlPlaneOnly' = 'true' THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS301',
+      MESSAGE = 'this credential reads and writes no rows: it is for the control plane only',
+      DETAIL = '{"requiredCapability": {"scope": "*.read"}}',
+      HINT = 'Mint a session with operations.';
+  END IF;
   v_ignored := pg_catalog.set_config('pgsync.organization_id', p_identity ->> 'organizationId', true);
   v_ignored := pg_catalog.set_config('pgsync.participant_id', p_identity ->> 'participantId', true);
   v_ignored := pg_catalog.set_config('pgsync.participant_kind', p_identity ->> 'participantKind', true);
   v_ignored := pg_catalog.set_config('pgsync.sync_groups', COALESCE(p_identity ->> 'syncGroups', '[]'), true);
+  v_ignored := pg_catalog.set_config('pgsync.operations', COALESCE(p_identity ->> 'operations', '[]'), true);
 END
 $function$;
 

@@ -20,6 +20,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.credential_json(p_credential pgsync_pr
       WHEN (p_credential).on_behalf_of_id IS NOT NULL
         THEN pg_catalog.jsonb_build_object('kind', (p_credential).on_behalf_of_kind, 'id', (p_credential).on_behalf_of_id)
     END,
+    'controlPlaneOnly', (p_credential).control_plane_only,
     'expiresAt', pgsync_private.iso((p_credential).expires_at),
     'status', CASE
       WHEN (p_credential).revoked_at IS NOT NULL THEN 'revoked'
