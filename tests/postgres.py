@@ -29,20 +29,22 @@ CHOICES: Final = "embedded | embedded16 | embedded18 | debian15 | docker | a con
 CONTAINER_IMAGE: Final = "postgres:17"
 SLOT_RELEASE_SECONDS: Final = 10.0
 
-# Enough for many gateways in one run, and no waiting for a disk whose content is thrown away.
-SETTINGS: Final[Mapping[str, str]] = {
+# Enough for many gateways in one run.
+DURABLE_SETTINGS: Final[Mapping[str, str]] = {
     "max_replication_slots": "60",
     "max_wal_senders": "60",
     "max_connections": "300",
     "max_locks_per_transaction": "256",
     "shared_buffers": "128MB",
-    "fsync": "off",
+    "fsync": "on",
     "synchronous_commit": "on",
-    "full_page_writes": "off",
+    "full_page_writes": "on",
     "autovacuum": "on",
     "timezone": "UTC",
     "log_min_messages": "warning",
 }
+# No waiting for a disk whose content is thrown away.
+SETTINGS: Final[Mapping[str, str]] = {**DURABLE_SETTINGS, "fsync": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +167,20 @@ class Database:
 
 
 @contextlib.contextmanager
-def run_server(choice: str = DEFAULT) -> Iterator[Server]:
-    """Starts the server that `choice` names (see CHOICES), and ends it when the block does."""
+def run_server(choice: str = DEFAULT, *, settings: Mapping[str, str] = SETTINGS) -> Iterator[Server]:
+    """Starts the server that `choice` names (see CHOICES), and ends it when the block does.
+
+    A server that exists keeps its own settings.
+    """
     match choice:
         case "embedded":
-            context = _start(choice, bundled_bin_dir(NEWEST_VERSION))
+            context = _start(choice, bundled_bin_dir(NEWEST_VERSION), settings)
         case "embedded16" | "embedded18":
-            context = _start(choice, bundled_bin_dir(int(choice.removeprefix("embedded"))))
+            context = _start(choice, bundled_bin_dir(int(choice.removeprefix("embedded"))), settings)
         case "docker":
-            context = _start_container()
+            context = _start_container(settings)
         case _ if re.fullmatch(r"debian\d+", choice):
-            context = _start(choice, _debian_bin_dir(choice))
+            context = _start(choice, _debian_bin_dir(choice), settings)
         case _ if "://" in choice or "=" in choice:
             context = _use(choice)
         case _:
@@ -209,11 +214,11 @@ def _debian_bin_dir(choice: str) -> Path:
 
 
 @contextlib.contextmanager
-def _start(name: str, bin_dir: Path) -> Iterator[Server]:
+def _start(name: str, bin_dir: Path, settings: Mapping[str, str]) -> Iterator[Server]:
     # /tmp whatever TMPDIR says: a socket's path must be short, and the server's user must be able to reach it
     home = Path(tempfile.mkdtemp(prefix="pgsync-test-", dir="/tmp"))
     home.chmod(0o755)
-    embedded = EmbeddedPostgres(home / "data", bin_dir, settings=SETTINGS)
+    embedded = EmbeddedPostgres(home / "data", bin_dir, settings=settings)
     try:
         embedded.start()
         yield Server(name, program_version(bin_dir), embedded.dsn(), embedded.bin_dir, trusts_roles=True)
@@ -223,10 +228,10 @@ def _start(name: str, bin_dir: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _start_container() -> Iterator[Server]:
+def _start_container(settings: Mapping[str, str]) -> Iterator[Server]:
     from testcontainers.community.postgres import PostgresContainer
 
-    settings = {"wal_level": "logical", **SETTINGS}
+    settings = {"wal_level": "logical", **settings}
     container = PostgresContainer(
         CONTAINER_IMAGE, username="postgres", password="postgres", dbname="postgres", driver=None
     )

@@ -1,0 +1,1 @@
+SELECT pgsync.commit_batch_v1(bench.batch(16));

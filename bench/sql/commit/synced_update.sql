@@ -1,0 +1,3 @@
+\set k random(1, 1000)
+\set v random(1, 1000000)
+UPDATE public.tasks SET title = 'title ' || (:v)::bigint, updated_at = now() WHERE organization_id = 'acme' AND id = (:k)::bigint::text;

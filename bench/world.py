@@ -1,0 +1,50 @@
+"""The database of a question: the pushed schema, a thousand rows, and the same table without pgsync beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from psycopg.types.json import Jsonb
+
+from bench.schema import schema
+from pgsync import keys
+from pgsync.push import push
+from tests.postgres import Database, Server
+
+APPLICATION: Final = "bench_app"
+ORGANIZATION: Final = "acme"
+ROWS: Final = 1000
+SQL: Final = Path(__file__).parent / "sql"
+
+
+@contextlib.contextmanager
+def prepared(server: Server) -> Iterator[Database]:
+    """A database with the schema pushed and the rows in it, vacuumed and analyzed; dropped at the end."""
+    database = server.create_database()
+    try:
+        push(database.dsn, schema)
+        database.execute(f"DROP ROLE IF EXISTS {APPLICATION}")
+        database.execute(f"CREATE ROLE {APPLICATION} LOGIN")
+        database.execute((SQL / "prepare.sql").read_text())
+        database.execute("VACUUM ANALYZE")
+        database.execute("CHECKPOINT")
+        yield database
+    finally:
+        database.drop()
+
+
+def create_key(database: Database) -> str:
+    """A secret key of the organization."""
+    key = keys.generate("sk")
+    request = {
+        "keyHash": keys.digest(key).hex(),
+        "keyKind": "sk",
+        "organizationId": ORGANIZATION,
+        "participantKind": "system",
+        "participantId": "bench",
+    }
+    database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request)])
+    return key
