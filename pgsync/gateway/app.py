@@ -10,16 +10,18 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from pgsync.config import GatewayConfig
 from pgsync.gateway.active_schema import ServedSchema
-from pgsync.gateway.authenticate import Authenticator
+from pgsync.gateway.authenticate import Authenticator, seconds_until
 from pgsync.gateway.bootstrap import Bootstrap
 from pgsync.gateway.commit_queue import CommitQueue
 from pgsync.gateway.commits import Committer
+from pgsync.gateway.credentials import Credentials
 from pgsync.gateway.database import Database
 from pgsync.gateway.live import Live
 from pgsync.gateway.models import Models
@@ -109,6 +111,11 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             committer=committer,
             frame_limit_bytes=config.body_limit_bytes,
         )
+
+        def end_credential(capability_id: str) -> int:
+            authenticator.forget(capability_id)
+            return live.close_sessions_of(capability_id)
+
         routes = Routes(
             authenticator=authenticator,
             models=Models(reads, schema, feed),
@@ -119,6 +126,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             schema=schema,
             feed=feed,
             body_limit_bytes=config.body_limit_bytes,
+            others=[Credentials(writes, end_sessions=end_credential)],
         )
 
         async def on_message(message: Mapping[str, Any]) -> None:
@@ -126,9 +134,14 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
                 case {"t": "schema"}:
                     await schema.refresh()
                 case {"t": "revoked", "capabilityId": str(capability_id)}:
-                    authenticator.forget(capability_id)
-                    closed = live.close_sessions_of(capability_id)
+                    closed = end_credential(capability_id)
                     emit(Event.CREDENTIAL_REVOKED, capability_id=capability_id, sessions_closed=closed)
+
+                case {"t": "rotated", "capabilityId": str(capability_id), "expiresAt": str(expires_at)}:
+                    authenticator.forget(capability_id)
+                    grace_seconds = seconds_until(expires_at)
+                    end = partial(live.close_sessions_of, capability_id, expired=True)
+                    asyncio.get_running_loop().call_later(grace_seconds, end)
 
         async def on_gap() -> None:
             authenticator.forget_all()

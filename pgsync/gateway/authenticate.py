@@ -32,6 +32,7 @@ _IDENTITY_KEYS: Final = (
     "operations",
     "capabilityId",
     "onBehalfOf",
+    "controlPlaneOnly",
 )
 
 
@@ -40,15 +41,18 @@ class Credential:
     """An authenticated caller, with the JSON that each of its requests needs made once.
 
     `identity_json` goes to SQL, `authority_json` into receipts, `answer` is that of `GET /auth/identity`.
-    `expires_at` is in seconds since 1970, None for a key without end.
+    `expires_at` is in seconds since 1970, None for a key without end. `readable` are the lower-cased typenames of the
+    models whose changes it may follow, None for all; the database decides what it may read. `capability_id` is None
+    for who came with a token of another issuer.
     """
 
-    capability_id: str
+    capability_id: str | None
     key_kind: str
     organization_id: str
     participant_kind: str
     participant_id: str
     sync_groups: frozenset[str]
+    readable: frozenset[str] | None
     expires_at: float | None
     identity_json: bytes
     authority_json: bytes
@@ -59,14 +63,17 @@ class Credential:
         """From the object that `pgsync.authenticate_v1` returns."""
         expires_at = data["expiresAt"]
         return cls(
-            capability_id=data["capabilityId"],
+            capability_id=data.get("capabilityId"),
             key_kind=data["keyKind"],
             organization_id=data["organizationId"],
             participant_kind=data["participantKind"],
             participant_id=data["participantId"],
             sync_groups=frozenset(data["syncGroups"]),
+            readable=_readable(data),
             expires_at=None if expires_at is None else datetime.fromisoformat(expires_at).timestamp(),
-            identity_json=orjson.dumps({key: data[key] for key in _IDENTITY_KEYS if data.get(key) is not None}),
+            identity_json=orjson.dumps(
+                {key: data[key] for key in _IDENTITY_KEYS if data.get(key) not in (None, False)}
+            ),
             authority_json=orjson.dumps(wire.authority(data)),
             answer=wire.identity(data),
         )
@@ -81,6 +88,15 @@ class Credential:
     def remaining_seconds(self) -> float | None:
         """Until the key expires; None for one without end."""
         return None if self.expires_at is None else max(self.expires_at - time.time(), 0.0)
+
+
+def _readable(data: dict[str, Any]) -> frozenset[str] | None:
+    operations: list[str] = data["operations"]
+    if data.get("controlPlaneOnly"):
+        return frozenset()
+    if not operations or "*.read" in operations:
+        return None
+    return frozenset(operation.removesuffix(".read") for operation in operations if operation.endswith(".read"))
 
 
 class Authenticator:
@@ -156,6 +172,14 @@ class Authenticator:
         """Drops everything: notifications may have been missed."""
         self._forgotten += 1
         self._known.clear()
+
+
+def seconds_until(moment: str) -> float:
+    """Until an ISO time in UTC, 0 when it is past or no time."""
+    try:
+        return max(datetime.fromisoformat(moment).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return 0.0
 
 
 def _refuse_unknown() -> NoReturn:

@@ -111,11 +111,12 @@ class Live:
             return await self._authenticator.credential(token)
         return await self._authenticator.authorize(request.headers.get(hdrs.AUTHORIZATION))
 
-    def close_sessions_of(self, capability_id: str) -> int:
-        """Ends the sockets of a revoked credential; how many there were."""
+    def close_sessions_of(self, capability_id: str, *, expired: bool = False) -> int:
+        """Ends the sockets of a revoked credential, or of one whose end was moved nearer; how many there were."""
         found = [socket for socket in self._sockets if socket.capability_id == capability_id]
+        code, reason = (CREDENTIAL_EXPIRED, "credential_expired") if expired else (CREDENTIAL_REVOKED, "apikey_revoked")
         for socket in found:
-            socket.end(CREDENTIAL_REVOKED, "apikey_revoked")
+            socket.end(code, reason)
         return len(found)
 
     async def close(self) -> None:

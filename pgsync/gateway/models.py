@@ -35,7 +35,7 @@ class Models:
         call = reader.one(check_id(reader.model, row_id))
         deadline = 0.0
         while True:
-            reading = await read(self._database, credential, [call])
+            reading = await read(self._database, credential, [call], require=[reader.model])
             (result,) = reading.results
             position = stamp(self._feed, reading.snapshot)
             if not result.ntuples:
@@ -57,7 +57,7 @@ class Models:
         reader = await self._schema.reader(model)
         page = reader.page(parameters)
         try:
-            reading = await read(self._database, credential, [page.call])
+            reading = await read(self._database, credential, [page.call], require=[reader.model])
         except psycopg.DataError as error:
             raise PgsyncError("model_query_failed", "a filter's value does not fit its field") from error
         (result,) = reading.results

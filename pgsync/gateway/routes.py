@@ -7,8 +7,7 @@ happens here.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -26,26 +25,13 @@ from pgsync.gateway.authenticate import Authenticator, Credential
 from pgsync.gateway.bootstrap import Bootstrap
 from pgsync.gateway.commits import Committer
 from pgsync.gateway.database import DatabaseUnavailableError
+from pgsync.gateway.handler import Answer, Handler, HasRoutes, Segments
 from pgsync.gateway.health import health
 from pgsync.gateway.live import Live
 from pgsync.gateway.models import Models
 from pgsync.gateway.schema import Schema
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
-
-Segments = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response before it has headers of its own."""
-
-    body: bytes
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-Handler = Callable[[web.BaseRequest, Credential, Segments], Awaitable[bytes | Answer]]
 
 _ANY: Final = ""  # no path has an empty segment where a route has a name
 
@@ -65,6 +51,7 @@ class Routes:
         schema: ServedSchema,
         feed: Feed,
         body_limit_bytes: int,
+        others: Iterable[HasRoutes] = (),
     ) -> None:
         self._authenticator = authenticator
         self._models = models
@@ -84,6 +71,9 @@ class Routes:
         self._route("/api/schema", GET=self._get_schema, POST=self._push_schema)
         self._route("/api/v1/schema", GET=self._get_schema)
         self._route("/api/sync/bootstrap", GET=self._bootstrap)
+        for other in others:
+            for path, handlers in other.routes():
+                self._route(path, **handlers)
 
     def server(self) -> web.Server:
         """The aiohttp server that answers with these routes."""

@@ -15,6 +15,7 @@ from psycopg.pq.abc import PGresult
 from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
+from pgsync.models import Model
 from pgsync.stream.feed import Feed
 from pgsync.stream.timeline import Snapshot
 
@@ -23,6 +24,7 @@ _COMMIT: Final = Call(Statement(b"COMMIT", b"commit"))
 _IDENTITY: Final = Statement(
     b"SELECT pgsync.set_identity_v1($1::jsonb), pg_catalog.pg_current_snapshot()::text", b"identity"
 )
+_MAY_READ: Final = Statement(b"SELECT pgsync.require_read_v1($1::text)", b"require_read_v1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,24 @@ class Reading:
     snapshot: Snapshot
 
 
-async def read(database: Database, credential: Credential, calls: Sequence[Call]) -> Reading:
-    """Runs SELECTs as this caller sees the database. Raises psycopg.Error, DatabaseUnavailableError."""
+async def read(
+    database: Database, credential: Credential, calls: Sequence[Call], *, require: Sequence[Model] = ()
+) -> Reading:
+    """Runs SELECTs as this caller sees the database.
+
+    Row security hides the rows of models that the caller has no grant for; `require` are those without which the read
+    is refused. Raises psycopg.Error (PS301 for a missing grant), DatabaseUnavailableError.
+    """
     identity = Call(_IDENTITY, (credential.identity_json,))
-    results = await database.run([_BEGIN, identity, *calls, _COMMIT])
+    grants = (
+        []
+        if credential.readable is None
+        else [Call(_MAY_READ, (model.typename.lower().encode(),)) for model in require]
+    )
+    results = await database.run([_BEGIN, identity, *grants, *calls, _COMMIT])
     text = results[1].get_value(0, 1)
     assert text is not None
-    return Reading(results[2:-1], Snapshot.parse(text.decode()))
+    return Reading(results[2 + len(grants) : -1], Snapshot.parse(text.decode()))
 
 
 def stamp(feed: Feed, snapshot: Snapshot) -> int:

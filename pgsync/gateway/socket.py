@@ -60,7 +60,7 @@ class Socket:
         self._bootstrap = bootstrap
         self._committer = committer
         self._router = feed.router
-        self._session: Session = self._router.open(credential.organization_id, groups)
+        self._session: Session = self._router.open(credential.organization_id, groups, readable=credential.readable)
         # Everything after this sync id has been or will be sent in order.
         self._origin = self._session.position
         self._must_bootstrap = False
@@ -82,7 +82,7 @@ class Socket:
             self._resume(cursor)
 
     @property
-    def capability_id(self) -> str:
+    def capability_id(self) -> str | None:
         """The credential's id."""
         return self._credential.capability_id
 
@@ -147,7 +147,9 @@ class Socket:
             groups = self._session.groups
             self._router.close(self._session)
             self._router = self._feed.router
-            self._session = self._router.open(self._credential.organization_id, groups)
+            self._session = self._router.open(
+                self._credential.organization_id, groups, readable=self._credential.readable
+            )
         else:
             self._session.start_at_head()
         self._origin = self._session.position
@@ -229,12 +231,11 @@ class Socket:
                 position = self._position_of(payload)
                 if position is None:
                     must_bootstrap = True
-                elif not must_bootstrap and position < self._origin:
-                    self._session.start_after(position)
-                    self._origin = position
+                elif not must_bootstrap:
+                    if position < self._origin:
+                        self._session.start_after(position)
+                        self._origin = position
                     frames = self._session.take(RESPONSE_BYTES)
-                elif self._router.is_retired:
-                    must_bootstrap = True
             except Fallen:
                 must_bootstrap = True
             if must_bootstrap:

@@ -54,9 +54,12 @@ class Router:
         """Memory of the frames kept for sessions that stand at the same place."""
         return self._batches_bytes
 
-    def open(self, organization: str, groups: Iterable[str]) -> Session:
-        """A session that receives everything from now on that its groups may see."""
-        session = Session(self, organization, groups)
+    def open(self, organization: str, groups: Iterable[str], *, readable: frozenset[str] | None = None) -> Session:
+        """A session that receives everything from now on that its groups may see.
+
+        `readable` are the lower-cased typenames of the models that it may read, None for all.
+        """
+        session = Session(self, organization, groups, readable)
         self._sessions.add(session)
         return session
 

@@ -231,16 +231,24 @@ def _indices(held: Held, keys: Sequence[Key], start: int) -> Iterable[int]:
             at = stop
 
 
+def _readable(held: Held, indices: Iterable[int], models: frozenset[str]) -> Iterable[int]:
+    """Those of the changes whose model, by its lower-cased typename, is one of these."""
+    changes = held.transaction.changes
+    return (index for index in indices if changes[index].model.typename.lower() in models)
+
+
 def collect(
     router: Router,
     keys: tuple[Key, ...],
     place: tuple[int, int],
     limit_bytes: int,
     skip: Callable[[Held], int] | None = None,
+    readable: frozenset[str] | None = None,
 ) -> Batch:
     """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
 
-    `skip` gives, per transaction, how many of its changes the session has already.
+    `skip` gives, per transaction, how many of its changes the session has already; `readable` the models that it may
+    read, None for all.
     """
     ring = router.ring
     limit_bytes = max(limit_bytes, 1)
@@ -256,7 +264,10 @@ def collect(
         start = offset if found == ordinal else 0
         if skip is not None:
             start = max(start, skip(held))
-        rest = frames.add(held, _indices(held, keys, start), held_keys, limit_bytes, partial=start > 0)
+        indices = _indices(held, keys, start)
+        if readable is not None:
+            indices = _readable(held, indices, readable)
+        rest = frames.add(held, indices, held_keys, limit_bytes, partial=start > 0)
         if rest is not None:
             following = (found, rest)
             break
@@ -288,6 +299,7 @@ class Session:
         "_lost",
         "_pending",
         "_position",
+        "_readable",
         "_router",
         "_snapshot",
         "_waiter",
@@ -296,8 +308,11 @@ class Session:
         "organization",
     )
 
-    def __init__(self, router: Router, organization: str, groups: Iterable[str]) -> None:
+    def __init__(
+        self, router: Router, organization: str, groups: Iterable[str], readable: frozenset[str] | None = None
+    ) -> None:
         self.organization = organization
+        self._readable = readable
         self.groups = frozenset(groups)
         self.acknowledged = 0
         self._router = router
@@ -413,12 +428,13 @@ class Session:
         skip = self._skip(place[0])
         keys = router.ring.active(self._keys, place[0])
         if skip is None:
-            batch = router.shared((*place, limit_bytes, keys))
+            alike = (*place, limit_bytes, keys, self._readable)
+            batch = router.shared(alike)
             if batch is None:
-                batch = collect(router, keys, place, limit_bytes)
-                router.share((*place, limit_bytes, keys), batch)
+                batch = collect(router, keys, place, limit_bytes, None, self._readable)
+                router.share(alike, batch)
         else:
-            batch = collect(router, keys, place, limit_bytes, skip)
+            batch = collect(router, keys, place, limit_bytes, skip, self._readable)
         self._pending = batch.following
         self._position = batch.position
         if batch.following is None:

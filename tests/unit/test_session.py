@@ -368,3 +368,15 @@ def test_cursor_comes_back_on_its_own_line_only(epoch: str, sync_id: int) -> Non
 @given(st.text() | st.binary().map(lambda b: b.decode("latin-1")))
 def test_cursor_that_is_not_ours_is_no_cursor(text: str) -> None:
     assert cursor_decode(text, "e1") is None
+
+
+def test_session_hears_only_of_the_models_that_it_may_read() -> None:
+    stream = Stream()
+    everything = stream.open("org:a", "default")
+    tasks_only = stream.router.open("a", ["org:a", "default"], readable=frozenset({"task"}))
+    nothing = stream.router.open("a", ["org:a", "default"], readable=frozenset())
+    stream.commit(row(), row(model=COUNTRY, organization=None, groups=()), row("U"))
+    assert ids(everything.take()) == [[1, 2, 3]]
+    assert ids(tasks_only.take()) == [[1, 3]]
+    assert nothing.take() == []
+    assert (tasks_only.position, nothing.position) == (3, 3)
