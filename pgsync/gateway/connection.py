@@ -49,7 +49,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._socket = owner.pgconn.socket
         self._prepared: set[bytes] = set()
-        self._preparing: list[bytes] = []
+        self._preparing: deque[bytes] = deque()
         self._expected: deque[int] = deque()
         self._results: list[PGresult] = []
         self._error: psycopg.Error | None = None
@@ -133,6 +133,8 @@ class Connection:
         elif status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             if self._expected[0] == _COMMAND:
                 self._results.append(result)
+            else:  # it stays prepared, whatever becomes of the transaction
+                self._preparing.popleft()
         elif self._error is None and status != ExecStatus.PIPELINE_ABORTED:
             self._error = pg_errors.error_from_result(result)
 
@@ -142,7 +144,6 @@ class Connection:
         self._expected.clear()
         assert waiter is not None
         if error is None:
-            self._preparing.clear()
             if not waiter.cancelled():
                 waiter.set_result(results)
             return

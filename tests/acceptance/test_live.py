@@ -83,11 +83,16 @@ async def test_other_tenants_hear_nothing(world: World, client: Client) -> None:
 
 
 async def test_change_right_after_the_opening_is_not_lost(client: Client) -> None:
+    async with client.socket() as socket:
+        created = await client.create("tasks", "t1", {"title": "x"})
+        (delta,) = await socket.deltas(1)  # also for a client that never says where it was
+        assert delta["id"] == created.json["lastSyncId"]
     for number in range(10):
+        before = await client.head()
         async with client.socket() as socket:
-            created = await client.create("tasks", f"t{number}", {"title": "x"})
-            (delta,) = await socket.deltas(1)
-            assert delta["id"] == created.json["lastSyncId"]
+            updated = await client.update("tasks", "t1", {"priority": number})
+            answer = await socket.sync(before)
+            assert [delta["id"] for delta in answer["deltas"]] == [updated.json["lastSyncId"]]
 
 
 # --- commits over the socket --------------------------------------------------------------------------------------

@@ -269,6 +269,7 @@ VALUES: list[tuple[str, Any, Any]] = [
 async def test_value_of_every_type_has_one_form(world: World, name: str, given: Any, expected: Any) -> None:
     client = world.client()
     async with client.socket() as socket:
+        await socket.sync()
         receipt(await client.create("samples", "s", {name: given}))
         row = await client.row("samples", "s")
         (delta,) = await socket.deltas(1)

@@ -52,6 +52,14 @@ async def test_failed_request_undoes_itself_and_leaves_the_connection_usable(poo
         assert await value(pool, sql("SELECT 2", name="two")) == "2"
 
 
+async def test_statement_whose_first_run_fails_is_prepared_all_the_same(pool: Database) -> None:
+    divide = "SELECT 1/$1::int"
+    for _ in range(3):
+        with pytest.raises(pg_errors.DivisionByZero):
+            await pool.run([sql(divide, "0", name="divide"), sql("SELECT 2", name="behind")])
+    assert await value(pool, sql("SELECT 2", name="behind"), sql(divide, "1", name="divide")) == "1"
+
+
 async def test_more_requests_than_connections_all_get_their_answer(pool: Database) -> None:
     answers = await asyncio.gather(*(value(pool, sql("SELECT $1::text", str(n), name="echo")) for n in range(50)))
     assert answers == [str(n) for n in range(50)]
