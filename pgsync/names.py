@@ -78,6 +78,11 @@ def quote(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text as an SQL string literal that means the same under any setting of the session."""
+    """A text as an SQL string literal that means the same under any setting of the session.
+
+    It may stand in a dollar-quoted body: a `$` is written as an escape, so that no text can end one.
+    """
     quoted = "'" + text.replace("'", "''") + "'"
-    return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
+    if "\\" not in text and "$" not in text:
+        return quoted
+    return "E" + quoted.replace("\\", "\\\\").replace("$", "\\x24")

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.anchor_v1(p_id text)
   LANGUAGE sql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT pg_catalog.pg_logical_emit_message(
     true,

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync.authenticate_v1(p_key_hash bytea)
   LANGUAGE plpgsql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_credential pgsync_private.credential;

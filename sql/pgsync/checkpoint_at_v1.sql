@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.checkpoint_at_v1(p_lsn pg_lsn)
   LANGUAGE sql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT pg_catalog.jsonb_build_object(
     'lsn', c.lsn::text,

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION pgsync.commit_batch_v1(p_items jsonb)
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_item record;

@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION pgsync.commit_v1(p_identity jsonb, p_key text, p_requ
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN pgsync_private.commit(p_identity, p_key, p_request, p_evidence);

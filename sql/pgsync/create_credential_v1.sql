@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION pgsync.create_credential_v1(p_request jsonb)
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_credential pgsync_private.credential;

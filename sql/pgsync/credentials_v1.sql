@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.credentials_v1(p_organization_id text DEFAULT 
   LANGUAGE sql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT pgsync_private.credential_json(c) || pg_catalog.jsonb_build_object('label', c.label, 'createdAt', c.created_at)
   FROM pgsync_private.credential AS c

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.diagnose_v1(p_model text, p_data jsonb)
   LANGUAGE plpgsql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN pgsync_generated.diagnose((pgsync_generated.resolve_model(p_model))[1], p_data);

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.epoch_v1()
   LANGUAGE sql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT s.value
   FROM pgsync_private.setting AS s

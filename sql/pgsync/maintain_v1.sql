@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync.maintain_v1()
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
   SET lock_timeout = '2s'
 AS $function$
 DECLARE

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.new_epoch_v1()
   LANGUAGE sql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   UPDATE pgsync_private.setting AS s
   SET value = pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')

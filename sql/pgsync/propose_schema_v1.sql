@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.propose_schema_v1(p_identity jsonb, p_hash tex
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   INSERT INTO pgsync_private.schema_proposal AS p (hash, document, options, proposed_by)

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync.revoke_credential_v1(p_id text)
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN p_id = ANY (pgsync_private.revoke(p_id));

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.samples_v1(p_limit integer)
   LANGUAGE sql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT COALESCE(
     pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('syncId', c.sync_id, 'snapshot', c.snapshot) ORDER BY c.lsn DESC),

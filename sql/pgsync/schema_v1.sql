@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.schema_v1(p_version integer DEFAULT NULL)
   LANGUAGE sql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT pg_catalog.jsonb_build_object(
     'version', s.version,

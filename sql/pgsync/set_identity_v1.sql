@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync.set_identity_v1(p_identity jsonb)
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor

@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION pgsync.store_checkpoint_v1(
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_sync_id bigint;

@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION pgsync.write_v1(
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN pgsync_private.commit(p_identity, p_key, pgsync_private.row_request(p_action, p_model, p_id, p_body), p_evidence);

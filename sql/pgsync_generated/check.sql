@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_check(p_data jsonb, p_c
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_field text;

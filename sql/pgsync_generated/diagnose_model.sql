@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.diagnose(p_model text, p_data jsonb)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
 {% for m in models %}

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_record()
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');

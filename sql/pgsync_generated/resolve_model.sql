@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
 {% if models %}

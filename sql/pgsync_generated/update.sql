@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_update(p_id text, p_dat
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor

@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.activate_schema(
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_version integer;

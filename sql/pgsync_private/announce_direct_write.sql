@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.announce_direct_write()
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_role text := pgsync_private.role_name();

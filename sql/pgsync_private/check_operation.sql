@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_operation(
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_grant text;

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.commit(p_identity jsonb, p_key text, p
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_organization text := p_identity ->> 'organizationId';

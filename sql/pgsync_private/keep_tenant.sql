@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.keep_tenant()
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RAISE EXCEPTION USING

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.record_truncate()
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.require_integer_id(p_id text, p_bits i
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   IF p_id !~ '^(0|-?[1-9][0-9]{0,18})$'

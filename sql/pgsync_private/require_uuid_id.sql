@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.require_uuid_id(p_id text)
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   IF p_id !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN

@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.stored_commit(
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'
 AS $function$
 DECLARE
