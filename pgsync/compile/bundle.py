@@ -49,7 +49,7 @@ class Bundle:
     statements: tuple[Statement, ...]
 
     def text(self, *, tables: bool = True) -> str:
-        """The bundle as one `.sql` text under a header; runs under `psql -v ON_ERROR_STOP=1 -1 -f`."""
+        """The bundle as one `.sql` text under a header; runs in one transaction under `psql -v ON_ERROR_STOP=1 -f`."""
         chosen = [s for s in self.statements if tables or not s.migrates]
         return "".join(_render(self.schema, chosen))
 
@@ -86,6 +86,7 @@ def removal(namespace: str, table: str, key: str, *, rls_was_off: bool) -> str:
         table=f"{quote(namespace)}.{quote(table)}",
         namespace_literal=literal(namespace),
         table_literal=literal(table),
+        identity_literal=literal(f"{quote(namespace)}.{quote(table)}"),
         rls_was_off=rls_was_off,
     )
 
@@ -118,6 +119,7 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         "namespace": quote(model.namespace),
         "namespace_literal": literal(model.namespace),
         "table_literal": literal(model.table),
+        "identity_literal": literal(names.table),
         "tenant": names.tenant,
         "tenant_literal": literal(model.tenant_column or ""),
         "readable": readable or ["true"],
@@ -125,14 +127,13 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         "grant_literal": literal(model.typename.lower()),
         "rls_was_off": rls_was_off,
         "full": needs_full_identity(model),
-        "sequences": [],
     }
     undo = removal(model.namespace, model.table, model.key, rls_was_off=rls_was_off)
     for kind, lock in (
         ("row_security", "ACCESS EXCLUSIVE, no scan"),
         ("triggers", "SHARE ROW EXCLUSIVE"),
         ("grants", "none"),
-        ("replication", "SHARE ROW EXCLUSIVE"),
+        ("replication", "ACCESS EXCLUSIVE, no scan"),
     ):
         sql = sqlfiles.render(f"on_table/{kind}.sql", **context)
         yield Statement(model.key, kind, names.table, sql, lock=lock, undo=undo if kind == "row_security" else "")
@@ -151,15 +152,21 @@ def _render(schema: ResolvedSchema, statements: list[Statement]) -> Iterator[str
     yield "-- Needs: what sql/ installs (roles, namespaces, functions), and the rights of the owner of the tables.\n"
     yield "-- Locks: up to ACCESS EXCLUSIVE on each model's table, for a moment; nothing is rewritten or scanned.\n"
     yield "-- Undo: run the statements at each model's head.\n"
+    yield "BEGIN;\n"
+    yield "SET LOCAL lock_timeout = '5s';\n"
+    yield "SET LOCAL search_path = '';\n"
     current: str | None = None
+    told: set[str] = set()
     for statement in statements:
         if statement.model != current:
             current = statement.model
             yield f"\n\n-- ===== {current or 'all models'} =====\n"
-            undo = [s.undo for s in statements if s.model == current and s.undo]
-            if undo:
+            undo = [s.undo for s in reversed(statements) if s.model == current and s.undo]
+            if undo and current not in told:
+                told.add(current)
                 yield "-- Undo:\n"
                 yield from (f"--   {line}\n" for text in undo for line in text.rstrip("\n").split("\n"))
         yield f"\n-- {statement.kind} {statement.identity}"
         yield f" (lock: {statement.lock})\n" if statement.lock != "none" else "\n"
         yield statement.sql
+    yield "\nCOMMIT;\n"

@@ -151,7 +151,8 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "not_null": [{"literal": literal(f.name)} for f in required],
         "must_be_given": ", ".join(literal(f.name) for f in required if f.strict and f.default is None),
         "id_check": _id_check(model),
-        "overriding": False,
+        "identity": model.id.identity,
+        "id_column": names.id,
         "inserted": _insert(model, names, base, tenant_field, id_cast),
         "updated": _update(model, base),
         "where": where,
@@ -175,10 +176,7 @@ def _insert(
     columns = []
     if names.tenant is not None:
         columns.append({"column": names.tenant, "value": names.tenant_value()})
-    if model.id.identity:
-        sequence = f"pg_catalog.pg_get_serial_sequence({literal(names.table)}, {literal(model.id.column)})"
-        columns.append({"column": names.id, "value": f"COALESCE(p_id{id_cast}, pg_catalog.nextval({sequence}))"})
-    elif model.id.kind is Kind.INTEGER:
+    if model.id.kind is Kind.INTEGER:
         columns.append({"column": names.id, "value": f"p_id{id_cast}"})
     else:
         made = "pg_catalog.gen_random_uuid()" + ("::text" if model.id.sql_type == "text" else "")

@@ -11,6 +11,7 @@ import psycopg
 
 from pgsync import sqlfiles
 from pgsync.errors import PgsyncError
+from pgsync.names import literal
 from pgsync.push.install import install_steps
 from pgsync.push.introspect import read_installed, read_tables
 from pgsync.push.plan import Plan, make_plan
@@ -57,10 +58,11 @@ def push(
     fields from the schema (tables and columns stay). Raises PushError, and PgsyncError for what the database refuses;
     either way the database is as it was.
     """
-    with _transaction(conninfo, lock_timeout_seconds, statement_timeout_seconds) as connection:
+    begin = _begin(lock_timeout_seconds, statement_timeout_seconds)
+    with _transaction(conninfo, begin) as connection:
         installed = read_installed(connection)
         tables = read_tables(connection, [*schema.resolved.models, *installed.models])
-        plan = make_plan(schema.resolved, installed, tables, migrate=migrate, force=force)
+        plan = make_plan(schema.resolved, installed, tables, migrate=migrate, force=force, begin=begin)
         if dry_run or not plan.steps:
             return PushResult(plan, installed.version, installed.hash, dry_run)
         _run(connection, plan)
@@ -70,19 +72,31 @@ def push(
 
 def install(conninfo: str, *, lock_timeout_seconds: float = 5, statement_timeout_seconds: float = 300) -> None:
     """Installs or updates the runtime of pgsync, without a schema."""
-    with _transaction(conninfo, lock_timeout_seconds, statement_timeout_seconds) as connection:
+    with _transaction(conninfo, _begin(lock_timeout_seconds, statement_timeout_seconds)) as connection:
         steps = tuple(install_steps(read_installed(connection)))
         _run(connection, Plan(steps=steps, document_hash="", models=0))
 
 
 @contextmanager
-def _transaction(conninfo: str, lock_timeout: float, statement_timeout: float) -> Iterator[psycopg.Connection[Any]]:
+def _transaction(conninfo: str, begin: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(conninfo, application_name="pgsync push") as connection:
-        connection.execute(
-            sqlfiles.read("push/begin.sql").encode(),
-            {"lock_timeout": f"{lock_timeout * 1000:.0f}ms", "statement_timeout": f"{statement_timeout * 1000:.0f}ms"},
-        )
+        try:
+            connection.execute(begin.encode())
+        except psycopg.errors.LockNotAvailable as error:
+            message = "another push is running in this database: try again when it has ended"
+            raise PgsyncError("migration_failed", message, details={"sqlstate": error.sqlstate}) from error
         yield connection
+
+
+def _begin(lock_timeout_seconds: float, statement_timeout_seconds: float) -> str:
+    def milliseconds(seconds: float) -> str:
+        return literal(f"{seconds * 1000:.0f}ms")
+
+    return sqlfiles.render(
+        "push/begin.sql",
+        lock_timeout=milliseconds(lock_timeout_seconds),
+        statement_timeout=milliseconds(statement_timeout_seconds),
+    )
 
 
 def _run(connection: psycopg.Connection[Any], plan: Plan) -> None:
@@ -98,6 +112,9 @@ def _explain(title: str, lock: str, error: psycopg.Error) -> PgsyncError:
     message = f"{title}: {error.diag.message_primary or error}"
     if isinstance(error, psycopg.errors.LockNotAvailable):
         message += f"; somebody held a lock on the table (the step needs {lock}): try again when it is quiet"
+    elif isinstance(error, psycopg.errors.IntegrityError):
+        message += "; some rows do not fit: give a new field a default, make it optional, or change the rows"
+        return PgsyncError("incompatible_change", message, details={"step": title, "sqlstate": error.sqlstate})
     elif isinstance(error, psycopg.errors.InsufficientPrivilege):
         message += "; push as the owner of the tables with the right to create roles, or as a superuser"
     return PgsyncError("migration_failed", message, details={"step": title, "sqlstate": error.sqlstate})

@@ -16,7 +16,7 @@ from pgsync import sqlfiles
 from pgsync.compile import Bundle, compile_schema
 from pgsync.compile.bundle import removal
 from pgsync.compile.functions import TableNames
-from pgsync.compile.tables import add_column
+from pgsync.compile.tables import add_column, change_enum_values, drop_not_null, is_not_null
 from pgsync.errors import PgsyncError
 from pgsync.models import Model, model_to_json
 from pgsync.names import literal
@@ -34,17 +34,22 @@ class PushError(PgsyncError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a push will run, in order; empty when the database is in sync. `document_hash`: the schema hash (1.12)."""
+    """What a push will run, in order; empty when the database is in sync.
+
+    `document_hash`: the schema hash (1.12). `begin`: what the transaction begins with, timeouts and the lock of pushes.
+    """
 
     steps: tuple[Step, ...]
     document_hash: str
     models: int
+    begin: str = ""
 
     @property
     def sql(self) -> str:
         """The text that a push runs, as one script."""
         head = "-- pgsync push: the statements below, in one transaction.\nBEGIN;\n"
-        return head + "".join(f"\n-- {step.title}\n{step.sql.rstrip()}\n" for step in self.steps) + "\nCOMMIT;\n"
+        body = "".join(f"\n-- {step.title}\n{step.sql.rstrip()}\n" for step in self.steps)
+        return head + self.begin + body + "\nCOMMIT;\n"
 
 
 def make_plan(
@@ -54,11 +59,13 @@ def make_plan(
     *,
     migrate: bool,
     force: bool,
+    begin: str = "",
 ) -> Plan:
     """The steps from `installed` to `schema`.
 
-    Raises PushError: `model_not_provisioned` for tables that are missing (unless `migrate` may make them) or do not
-    fit, `incompatible_change` for what the previous version has and this one lacks (unless `force`).
+    `begin` is the text that the transaction begins with. Raises PushError: `model_not_provisioned` for tables that are
+    missing (unless `migrate` may make them) or do not fit, `incompatible_change` for what the previous version has and
+    this one lacks (unless `force`).
     """
     problems = [*_misfits(schema, installed, tables, migrate=migrate)]
     if problems:
@@ -88,7 +95,7 @@ def make_plan(
     definition_hash = _definition_hash(schema, bundle)
     if steps or definition_hash != installed.definition_hash:
         steps.append(_activate(schema, definition_hash, objects))
-    return Plan(steps=tuple(steps), document_hash=schema.hash, models=len(schema.models))
+    return Plan(steps=tuple(steps), document_hash=schema.hash, models=len(schema.models), begin=begin)
 
 
 def _say(head: str, problems: Sequence[str]) -> str:
@@ -128,8 +135,19 @@ def _losses(schema: ResolvedSchema, installed: Installed, removed: Sequence[Mode
         if (before.namespace, before.table) != (model.namespace, model.table):
             yield f"model {before.key} moves from table {before.table} to {model.table}"
         for f in before.fields:
-            if model.field(f.name) is None:
-                yield f"field {before.key}.{f.name} is gone from the schema; its column and values would stay"
+            now = model.field(f.name)
+            where = f"field {before.key}.{f.name}"
+            if now is None:
+                yield f"{where} is gone from the schema; its column and values would stay"
+                continue
+            if now.enum_values is not None and f.enum_values is None:
+                yield f"{where} takes only {', '.join(map(repr, now.enum_values))} from now on"
+            elif now.enum_values is not None:
+                lost = [v for v in f.enum_values or () if v not in now.enum_values]
+                if lost:
+                    yield f"{where} loses the values {', '.join(map(repr, lost))}"
+            if not f.required and now.strict and not now.nullable:
+                yield f"{where} becomes required; rows may have none"
 
 
 def _made_by_us(model: ResolvedModel, installed: Installed) -> bool:
@@ -151,16 +169,29 @@ def _create(
         model = bundle.schema.model(statement.model)
         table = tables.get((model.namespace, model.table)) if model is not None else None
         if statement.kind == "table" and model is not None and table is not None:
-            for f in model.fields:
-                if f.column not in table.columns:
-                    yield Step(
-                        f"{model.key}: add field {f.name}", add_column(model, f), lock="ACCESS EXCLUSIVE, no scan"
-                    )
+            yield from _change_table(model, installed, table)
             continue
         if installed.hash_of(statement.kind, statement.identity) == statement.hash:
             continue
         title = f"{statement.model or 'all models'}: {statement.kind.replace('_', ' ')} {statement.identity}"
         yield Step(title, statement.sql, lock=statement.lock)
+
+
+def _change_table(model: ResolvedModel, installed: Installed, table: Table) -> Iterator[Step]:
+    before = next((m for m in installed.models if m.key == model.key), None)
+    for f in model.fields:
+        column = table.columns.get(f.column)
+        was = before.field_of_column(f.column) if before is not None else None
+        if column is None:
+            lock = "ACCESS EXCLUSIVE, no scan" if f.enum_values is None else "ACCESS EXCLUSIVE, reads the table"
+            yield Step(f"{model.key}: add field {f.name}", add_column(model, f), lock=lock)
+            continue
+        if was is not None and was.enum_values != f.enum_values:
+            title = f"{model.key}: change the values of field {f.name}"
+            yield Step(title, change_enum_values(model, f), lock="ACCESS EXCLUSIVE, reads the table")
+        if column.not_null and not is_not_null(model, f):
+            title = f"{model.key}: make field {f.name} optional"
+            yield Step(title, drop_not_null(model, f), lock="ACCESS EXCLUSIVE, no scan")
 
 
 def _remove(model: Model, installed: Installed, table: Table | None) -> Iterator[Step]:

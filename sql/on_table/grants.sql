@@ -4,6 +4,3 @@ GRANT USAGE ON SCHEMA {{ namespace }} TO pgsync_writer, pgsync_gateway;
 {% endif %}
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {{ table }} TO pgsync_writer;
 GRANT SELECT ON TABLE {{ table }} TO pgsync_gateway;
-{% for s in sequences %}
-GRANT USAGE ON SEQUENCE {{ s }} TO pgsync_writer;
-{% endfor %}

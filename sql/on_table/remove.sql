@@ -1,4 +1,5 @@
 -- Takes pgsync off the table of {{ key }}; the table, its rows and everybody else's objects stay.
+REVOKE ALL ON TABLE {{ table }} FROM pgsync_writer, pgsync_gateway;
 DO $publication$
 BEGIN
   IF EXISTS (
@@ -18,11 +19,40 @@ DROP TRIGGER IF EXISTS pgsync_90_record ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON {{ table }};
 DROP POLICY IF EXISTS pgsync_select ON {{ table }};
 DROP POLICY IF EXISTS pgsync_read_grant ON {{ table }};
+DROP POLICY IF EXISTS pgsync_select_writer ON {{ table }};
 DROP POLICY IF EXISTS pgsync_insert ON {{ table }};
 DROP POLICY IF EXISTS pgsync_update ON {{ table }};
 DROP POLICY IF EXISTS pgsync_delete ON {{ table }};
 {% if rls_was_off %}
-ALTER TABLE {{ table }} DISABLE ROW LEVEL SECURITY;
+-- Row security was off before; it stays on where somebody has made policies of his own since.
+DO $row_security$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_policy AS p
+    WHERE p.polrelid = {{ identity_literal }}::pg_catalog.regclass
+      AND p.polname <> 'pgsync_public'
+  ) THEN
+    ALTER TABLE {{ table }} DISABLE ROW LEVEL SECURITY;
+  END IF;
+END
+$row_security$;
 {% endif %}
 DROP POLICY IF EXISTS pgsync_public ON {{ table }};
-REVOKE ALL ON TABLE {{ table }} FROM pgsync_writer, pgsync_gateway;
+DO $replica_identity$
+DECLARE
+  v_before pgsync_private.replica_identity_before;
+BEGIN
+  DELETE FROM pgsync_private.replica_identity_before AS b
+  WHERE b.namespace = {{ namespace_literal }}
+    AND b.table_name = {{ table_literal }}
+  RETURNING b.* INTO v_before;
+  IF v_before.kind = 'd' THEN
+    ALTER TABLE {{ table }} REPLICA IDENTITY DEFAULT;
+  ELSIF v_before.kind = 'n' THEN
+    ALTER TABLE {{ table }} REPLICA IDENTITY NOTHING;
+  ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
+    EXECUTE pg_catalog.format('ALTER TABLE {{ table }} REPLICA IDENTITY USING INDEX %I', v_before.index_name);
+  END IF;
+END
+$replica_identity$;

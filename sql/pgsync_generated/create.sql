@@ -14,14 +14,27 @@ BEGIN
 {% if m.id_check %}
   {{ m.id_check }}
 {% endif %}
+{% if m.identity %}
+  IF p_id IS NULL THEN
+    -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
+    INSERT INTO {{ m.table }} AS t (
+{% for c in m.inserted if c.column != m.id_column %}
+      {{ c.column }}{{ "," if not loop.last }}
+{% endfor %}
+    )
+    VALUES (
+{% for c in m.inserted if c.column != m.id_column %}
+      {{ c.value }}{{ "," if not loop.last }}
+{% endfor %}
+    );
+    RETURN 'created';
+  END IF;
+{% endif %}
   INSERT INTO {{ m.table }} AS t (
 {% for c in m.inserted %}
     {{ c.column }}{{ "," if not loop.last }}
 {% endfor %}
   )
-{% if m.overriding %}
-  OVERRIDING SYSTEM VALUE
-{% endif %}
   VALUES (
 {% for c in m.inserted %}
     {{ c.value }}{{ "," if not loop.last }}

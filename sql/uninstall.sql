@@ -1,0 +1,175 @@
+-- Takes pgsync out of this database: policies, triggers, publication, grants, slots, functions, state. Tables and rows stay, also those of
+-- tables that a push made. One transaction: an error leaves everything as it was.
+-- Run it with psql as whoever may push, after the gateways have been stopped:  psql -v ON_ERROR_STOP=1 -f sql/uninstall.sql
+-- Locks: ACCESS EXCLUSIVE on each synced table, for a moment.
+-- Refused: while a gateway reads its slot; while objects of others depend on ours (Postgres names them).
+-- The roles go when no other database of the cluster uses them.
+-- Statements are put together from the catalog, with %I, %s of an oid alias type and quote_ident only: nothing here knows the schema.
+DO $uninstall$
+DECLARE
+  c_namespaces CONSTANT text[] := ARRAY['pgsync', 'pgsync_private', 'pgsync_generated'];
+  c_roles CONSTANT text[] := ARRAY['pgsync_gateway', 'pgsync_listener', 'pgsync_writer', 'pgsync_owner'];
+  c_policies CONSTANT text[] := ARRAY[
+    'pgsync_public', 'pgsync_select', 'pgsync_select_writer', 'pgsync_read_grant', 'pgsync_insert', 'pgsync_update', 'pgsync_delete'];
+  v_table record;
+  v_object record;
+  v_role text;
+  v_list text;
+BEGIN
+  PERFORM pg_catalog.set_config('search_path', '', true);
+  PERFORM pg_catalog.set_config('lock_timeout', '5s', true);
+  PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgsync push', 0));
+
+  SELECT pg_catalog.string_agg(s.slot_name, ', ')
+  INTO v_list
+  FROM pg_catalog.pg_replication_slots AS s
+  WHERE s.database = pg_catalog.current_database()
+    AND s.slot_name LIKE 'pgsync\_%'
+    AND s.active;
+  IF v_list IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'object_in_use',
+      MESSAGE = 'gateways are reading from this database',
+      DETAIL = pg_catalog.format('slots in use: %s', v_list),
+      HINT = 'Stop them, then run this again.';
+  END IF;
+
+  FOR v_table IN
+    SELECT
+      c.oid,
+      c.oid::pg_catalog.regclass AS name,
+      n.nspname,
+      c.relname,
+      EXISTS (
+        SELECT
+        FROM pg_catalog.pg_policy AS p
+        WHERE p.polrelid = c.oid
+          AND p.polname = 'pgsync_public'
+          AND p.polroles = '{0}'
+      ) AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_policy AS p
+        WHERE p.polrelid = c.oid
+          AND p.polname <> ALL (c_policies)
+      ) AS row_security_was_off
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n
+      ON n.oid = c.relnamespace
+    WHERE EXISTS (
+        SELECT
+        FROM pg_catalog.pg_policy AS p
+        WHERE p.polrelid = c.oid
+          AND p.polname = ANY (c_policies)
+      )
+      OR EXISTS (
+        SELECT
+        FROM pg_catalog.pg_trigger AS t
+        JOIN pg_catalog.pg_proc AS f
+          ON f.oid = t.tgfoid
+        WHERE t.tgrelid = c.oid
+          AND t.tgparentid = 0
+          AND f.pronamespace::pg_catalog.regnamespace::text = ANY (c_namespaces)
+      )
+    ORDER BY n.nspname, c.relname
+  LOOP
+    EXECUTE pg_catalog.format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', v_table.name);
+    FOR v_object IN
+      SELECT t.tgname AS name
+      FROM pg_catalog.pg_trigger AS t
+      JOIN pg_catalog.pg_proc AS f
+        ON f.oid = t.tgfoid
+      WHERE t.tgrelid = v_table.oid
+        AND t.tgparentid = 0
+        AND f.pronamespace::pg_catalog.regnamespace::text = ANY (c_namespaces)
+    LOOP
+      EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', v_object.name, v_table.name);
+    END LOOP;
+    -- The gateway's rights go first, so that it never reads without its policies.
+    EXECUTE pg_catalog.format('REVOKE ALL ON TABLE %s FROM pgsync_writer, pgsync_gateway', v_table.name);
+    IF v_table.row_security_was_off THEN
+      EXECUTE pg_catalog.format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', v_table.name);
+    END IF;
+    FOR v_object IN
+      SELECT p.polname AS name
+      FROM pg_catalog.pg_policy AS p
+      WHERE p.polrelid = v_table.oid
+        AND p.polname = ANY (c_policies)
+    LOOP
+      EXECUTE pg_catalog.format('DROP POLICY %I ON %s', v_object.name, v_table.name);
+    END LOOP;
+    FOR v_object IN
+      SELECT
+        CASE b.kind
+          WHEN 'd' THEN 'DEFAULT'
+          WHEN 'n' THEN 'NOTHING'
+          ELSE 'USING INDEX ' || pg_catalog.quote_ident(b.index_name)
+        END AS name
+      FROM pgsync_private.replica_identity_before AS b
+      WHERE b.namespace = v_table.nspname
+        AND b.table_name = v_table.relname
+        AND (b.kind <> 'i' OR b.index_name IS NOT NULL)
+    LOOP
+      EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY %s', v_table.name, v_object.name);
+    END LOOP;
+  END LOOP;
+  DROP PUBLICATION IF EXISTS pgsync;
+
+  -- Each kind in one statement without CASCADE: ours may depend on each other, nobody else's object goes along.
+  SELECT pg_catalog.string_agg(f.oid::pg_catalog.regprocedure::text, ', ')
+  INTO v_list
+  FROM pg_catalog.pg_proc AS f
+  WHERE f.pronamespace::pg_catalog.regnamespace::text = ANY (c_namespaces);
+  IF v_list IS NOT NULL THEN
+    EXECUTE 'DROP ROUTINE ' || v_list;
+  END IF;
+  SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ')
+  INTO v_list
+  FROM pg_catalog.pg_class AS c
+  WHERE c.relnamespace::pg_catalog.regnamespace::text = ANY (c_namespaces)
+    AND c.relkind IN ('r', 'p')
+    AND NOT c.relispartition;
+  IF v_list IS NOT NULL THEN
+    EXECUTE 'DROP TABLE ' || v_list;
+  END IF;
+  SELECT pg_catalog.string_agg(t.oid::pg_catalog.regtype::text, ', ')
+  INTO v_list
+  FROM pg_catalog.pg_type AS t
+  JOIN pg_catalog.pg_class AS c
+    ON c.oid = t.typrelid
+    AND c.relkind = 'c'
+  WHERE t.typnamespace::pg_catalog.regnamespace::text = ANY (c_namespaces);
+  IF v_list IS NOT NULL THEN
+    EXECUTE 'DROP TYPE ' || v_list;
+  END IF;
+  DROP SCHEMA IF EXISTS pgsync, pgsync_private, pgsync_generated;
+
+  FOR v_object IN
+    SELECT DISTINCT
+      n.nspname AS name,
+      r.rolname AS role
+    FROM pg_catalog.pg_namespace AS n
+    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+    JOIN pg_catalog.pg_roles AS r
+      ON r.oid = a.grantee
+    WHERE r.rolname = ANY (c_roles)
+  LOOP
+    EXECUTE pg_catalog.format('REVOKE ALL ON SCHEMA %I FROM %I', v_object.name, v_object.role);
+  END LOOP;
+
+  FOREACH v_role IN ARRAY c_roles
+  LOOP
+    BEGIN
+      EXECUTE pg_catalog.format('DROP ROLE IF EXISTS %I', v_role);
+    EXCEPTION
+      WHEN dependent_objects_still_exist OR object_in_use OR insufficient_privilege THEN
+        RAISE NOTICE 'role % stays: %', v_role, SQLERRM;
+    END;
+  END LOOP;
+
+  -- Last, because it is not undone by an error.
+  PERFORM pg_catalog.pg_drop_replication_slot(s.slot_name)
+  FROM pg_catalog.pg_replication_slots AS s
+  WHERE s.database = pg_catalog.current_database()
+    AND s.slot_name LIKE 'pgsync\_%';
+END
+$uninstall$;

@@ -1,0 +1,116 @@
+"""What a schema says cannot become SQL of its author's own, and what was reviewed is what runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgsync.compile import Bundle, compile_schema
+from pgsync.names import literal
+from pgsync.schema import Schema, SchemaError
+
+HOSTILE = [
+    "x$function$ SET check_function_bodies = off; DROP TABLE t; --",
+    "$$; DROP TABLE t; --",
+    "$foreign_key$; DROP TABLE t; --",
+    "'; DROP TABLE t; --",
+    "\\'; DROP TABLE t; --",
+    "\n-- x\nDROP TABLE t; --",
+    "%s %I {{ 7 * 7 }} {% raw %}",
+]
+
+
+def document(**model: Any) -> dict[str, Any]:
+    """A SchemaJSON document with one model, as it might come over HTTP."""
+    fields = {"status": {"type": "string", "isOptional": False, "isIndexed": False}}
+    entry = {"fields": fields, "relations": {}, "load": "instant", "typename": "Task"} | model
+    return {"v": 3, "models": {"tasks": entry}, "identityRoles": []}
+
+
+def compiled(source: dict[str, Any]) -> Bundle:
+    return compile_schema(Schema.from_json(source).resolved)
+
+
+def dollar_quotes(sql: str) -> list[str]:
+    """The dollar quotes of a text, outside of literals."""
+    outside = re.sub(r"E?'(?:[^'\\]|''|\\.)*'", "''", re.sub(r"--[^\n]*", "", sql))
+    return re.findall(r"\$\w*\$", outside)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_enum_value_stays_inside_its_literal(text: str) -> None:
+    field = {"type": "enum", "enumValues": [text, "b"], "isOptional": False, "isIndexed": False}
+    for statement in compiled(document(fields={"status": field})).statements:
+        assert statement.sql.count("$function$") in (0, 2)
+        assert set(dollar_quotes(statement.sql)) <= {"$function$", "$publication$", "$replica_identity$"}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("kind", ["string", "json"])
+def test_default_stays_inside_its_literal(text: str, kind: str) -> None:
+    source = document(fields={"status": {"type": kind, "isOptional": False, "isIndexed": False}})
+    source["pgsync"] = {"models": {"tasks": {"strict": True, "fields": {"status": {"default": text}}}}}
+    for statement in compiled(source).statements:
+        assert statement.sql.count("$function$") in (0, 2)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, 'a"b', "order", "Tasks", "ü", "x" * 64, "", "a b", "a;b", "a--b", "a\nb"])
+@pytest.mark.parametrize("place", ["table", "column", "typename", "key", "field", "tenant", "scope", "namespace"])
+def test_name_that_is_no_plain_identifier_is_refused(text: str, place: str) -> None:
+    source = document()
+    entry = source["models"]["tasks"]
+    match place:
+        case "table":
+            entry["tableName"] = text
+        case "column":
+            entry["fields"]["status"]["column"] = text
+        case "typename":
+            entry["typename"] = text
+        case "key":
+            source["models"][text] = source["models"].pop("tasks")
+        case "field":
+            entry["fields"][text] = entry["fields"].pop("status")
+        case "tenant":
+            entry["tenancy"] = {"kind": "column", "column": text}
+        case "scope":
+            entry["scope"] = text
+        case "namespace":
+            source["pgsync"] = {"models": {"tasks": {"namespace": text}}}
+    try:
+        compiled(source)
+    except SchemaError:
+        return
+    assert re.fullmatch(r"[A-Za-z_]*", text)  # what is taken needs no quotes and ends no comment
+
+
+@given(st.text(st.characters(exclude_characters="\0")))
+def test_literal_holds_neither_a_dollar_quote_nor_an_open_quote(text: str) -> None:
+    quoted = literal(text)
+    body = quoted.removeprefix("E")[1:-1]
+    assert "$" not in quoted
+    assert "'" not in body.replace("''", "")
+    if quoted.startswith("E"):
+        assert re.sub(r"\\(\\|x24)", "", body).count("\\") == 0
+        assert body.replace("\\x24", "$").replace("\\\\", "\\").replace("''", "'") == text or "\\x24" in text
+    else:
+        assert "\\" not in body
+        assert body.replace("''", "'") == text
+
+
+def test_every_statement_has_an_identity_of_its_own() -> None:
+    statements = compiled(document()).statements
+    assert len({(s.kind, s.identity) for s in statements}) == len(statements)
+
+
+def test_bundle_is_one_transaction_that_waits_for_nobody_for_long() -> None:
+    text = compiled(document()).text()
+    assert text.count("\nBEGIN;\n") == text.count("\nCOMMIT;\n") == 1
+    assert "SET LOCAL lock_timeout" in text
+
+
+def test_tables_can_be_left_out() -> None:
+    assert "CREATE TABLE" not in compiled(document()).text(tables=False)
