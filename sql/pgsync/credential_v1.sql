@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync.credential_v1(p_identity jsonb, p_id text)
   LANGUAGE sql
   STABLE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT pgsync_private.credential_json(t)
     || pg_catalog.jsonb_build_object(

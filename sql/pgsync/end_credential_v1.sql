@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync.end_credential_v1(p_identity jsonb, p_id text)
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_caller pgsync_private.credential;

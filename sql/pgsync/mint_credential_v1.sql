@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION pgsync.mint_credential_v1(p_identity jsonb, p_request
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_now timestamptz := pg_catalog.clock_timestamp();

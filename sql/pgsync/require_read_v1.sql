@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync.require_read_v1(p_model text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   IF NOT pgsync.may_read(p_model) THEN

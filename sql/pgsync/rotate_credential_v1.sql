@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION pgsync.rotate_credential_v1(p_identity jsonb, p_reque
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_now timestamptz;

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.claim_scope(p_model text, p_organiza
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
 {% for m in models if m.shared %}

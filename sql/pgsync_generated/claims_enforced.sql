@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.claims_enforced(p_model text)
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
 {% for m in models if m.enforced %}

@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_claims(
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'
 AS $function$
 DECLARE

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_grantable(p_minter pgsync_privat
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_held text[] := (p_minter).operations;

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_manages(p_caller pgsync_private.
   LANGUAGE sql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT CASE
     WHEN (p_target).id IS NULL OR (p_target).organization_id IS DISTINCT FROM (p_caller).organization_id THEN

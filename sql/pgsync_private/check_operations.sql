@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_operations(p_operations text[])
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_operation text;

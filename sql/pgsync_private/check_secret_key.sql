@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_secret_key(p_credential pgsync_p
   LANGUAGE sql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT CASE
     WHEN (p_credential).id IS NULL OR (p_credential).kind <> 'sk' THEN

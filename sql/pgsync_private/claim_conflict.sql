@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.claim_conflict(
   LANGUAGE plpgsql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_holder pgsync_private.claim := p_claims[1];

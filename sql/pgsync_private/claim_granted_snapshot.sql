@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.claim_granted_snapshot(p_claim_id text
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_snapshot pg_snapshot;

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.grantable_groups(p_minter pgsync_priva
   LANGUAGE sql
   IMMUTABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT COALESCE(pg_catalog.array_agg(g.g ORDER BY g.n), ARRAY[]::text[])
   FROM pg_catalog.unnest(p_groups) WITH ORDINALITY AS g(g, n)

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.lock_claim_target(p_organization text,
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_key bigint := pgsync_private.claim_lock_key(pgsync_generated.claim_scope(p_model, p_organization), p_model, p_id);

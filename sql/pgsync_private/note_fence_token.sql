@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.note_fence_token(p_organization text, 
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   IF p_fence_token IS NULL THEN

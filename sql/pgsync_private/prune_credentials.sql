@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.prune_credentials()
   LANGUAGE sql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   DELETE FROM pgsync_private.credential AS c
   WHERE c.kind IN ('rk', 'ek')

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.requested_operations(p_request jsonb)
   LANGUAGE sql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
   SELECT CASE
     WHEN pg_catalog.jsonb_typeof(p_request -> 'activeSchemaOperations') = 'array' THEN ARRAY(

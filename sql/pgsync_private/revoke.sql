@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.revoke(p_id text)
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_now timestamptz := pg_catalog.clock_timestamp();

@@ -1,0 +1,1849 @@
+-- pgsync: what the schema with hash 447fa121 puts into a database.
+-- Models: comments, projects, tasks.
+-- Needs: what sql/ installs (roles, namespaces, functions), and the rights of the owner of the tables.
+-- Locks: up to ACCESS EXCLUSIVE on each model's table, for a moment; nothing is rewritten or scanned.
+-- Undo: run the statements at each model's head.
+BEGIN;
+SET LOCAL lock_timeout = '5s';
+SET LOCAL search_path = '';
+
+
+-- ===== comments =====
+-- Undo:
+--   -- Takes pgsync off the table of comments; the table, its rows and everybody else's objects stay.
+--   REVOKE ALL ON TABLE public.comments FROM pgsync_writer, pgsync_gateway;
+--   DO $publication$
+--   BEGIN
+--     IF EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_publication_tables AS t
+--       WHERE t.pubname = 'pgsync'
+--         AND t.schemaname = 'public'
+--         AND t.tablename = 'comments'
+--     ) THEN
+--       ALTER PUBLICATION pgsync DROP TABLE public.comments;
+--     END IF;
+--   END
+--   $publication$;
+--   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.comments;
+--   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.comments;
+--   DROP TRIGGER IF EXISTS pgsync_90_record ON public.comments;
+--   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.comments;
+--   DROP POLICY IF EXISTS pgsync_select ON public.comments;
+--   DROP POLICY IF EXISTS pgsync_read_grant ON public.comments;
+--   DROP POLICY IF EXISTS pgsync_select_writer ON public.comments;
+--   DROP POLICY IF EXISTS pgsync_insert ON public.comments;
+--   DROP POLICY IF EXISTS pgsync_update ON public.comments;
+--   DROP POLICY IF EXISTS pgsync_delete ON public.comments;
+--   -- Row security was off before; it stays on where somebody has made policies of his own since.
+--   DO $row_security$
+--   BEGIN
+--     IF NOT EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_policy AS p
+--       WHERE p.polrelid = 'public.comments'::pg_catalog.regclass
+--         AND p.polname <> 'pgsync_public'
+--     ) THEN
+--       ALTER TABLE public.comments DISABLE ROW LEVEL SECURITY;
+--     END IF;
+--   END
+--   $row_security$;
+--   DROP POLICY IF EXISTS pgsync_public ON public.comments;
+--   DO $replica_identity$
+--   DECLARE
+--     v_before pgsync_private.replica_identity_before;
+--   BEGIN
+--     DELETE FROM pgsync_private.replica_identity_before AS b
+--     WHERE b.namespace = 'public'
+--       AND b.table_name = 'comments'
+--     RETURNING b.* INTO v_before;
+--     IF v_before.kind = 'd' THEN
+--       ALTER TABLE public.comments REPLICA IDENTITY DEFAULT;
+--     ELSIF v_before.kind = 'n' THEN
+--       ALTER TABLE public.comments REPLICA IDENTITY NOTHING;
+--     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
+--       EXECUTE pg_catalog.format('ALTER TABLE public.comments REPLICA IDENTITY USING INDEX %I', v_before.index_name);
+--     END IF;
+--   END
+--   $replica_identity$;
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_record();
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_diagnose(jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_delete(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_update(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_create(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_check(jsonb, boolean);
+
+-- table public.comments
+-- Table of model comments.
+CREATE TABLE IF NOT EXISTS public.comments (
+  id text NOT NULL,
+  organization_id text NOT NULL,
+  body text NOT NULL,
+  private boolean NOT NULL DEFAULT false,
+  author_id text,
+  task_id text NOT NULL,
+  created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  created_by text,
+  CONSTRAINT comments_pkey PRIMARY KEY (organization_id, id)
+);
+
+-- index public.comments_organization_id_task_id_idx (lock: SHARE)
+-- Finds the rows of a reference: task_id.
+CREATE INDEX IF NOT EXISTS comments_organization_id_task_id_idx ON public.comments (organization_id, task_id);
+
+
+-- ===== projects =====
+-- Undo:
+--   -- Takes pgsync off the table of projects; the table, its rows and everybody else's objects stay.
+--   REVOKE ALL ON TABLE public.projects FROM pgsync_writer, pgsync_gateway;
+--   DO $publication$
+--   BEGIN
+--     IF EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_publication_tables AS t
+--       WHERE t.pubname = 'pgsync'
+--         AND t.schemaname = 'public'
+--         AND t.tablename = 'projects'
+--     ) THEN
+--       ALTER PUBLICATION pgsync DROP TABLE public.projects;
+--     END IF;
+--   END
+--   $publication$;
+--   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.projects;
+--   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.projects;
+--   DROP TRIGGER IF EXISTS pgsync_90_record ON public.projects;
+--   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.projects;
+--   DROP POLICY IF EXISTS pgsync_select ON public.projects;
+--   DROP POLICY IF EXISTS pgsync_read_grant ON public.projects;
+--   DROP POLICY IF EXISTS pgsync_select_writer ON public.projects;
+--   DROP POLICY IF EXISTS pgsync_insert ON public.projects;
+--   DROP POLICY IF EXISTS pgsync_update ON public.projects;
+--   DROP POLICY IF EXISTS pgsync_delete ON public.projects;
+--   -- Row security was off before; it stays on where somebody has made policies of his own since.
+--   DO $row_security$
+--   BEGIN
+--     IF NOT EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_policy AS p
+--       WHERE p.polrelid = 'public.projects'::pg_catalog.regclass
+--         AND p.polname <> 'pgsync_public'
+--     ) THEN
+--       ALTER TABLE public.projects DISABLE ROW LEVEL SECURITY;
+--     END IF;
+--   END
+--   $row_security$;
+--   DROP POLICY IF EXISTS pgsync_public ON public.projects;
+--   DO $replica_identity$
+--   DECLARE
+--     v_before pgsync_private.replica_identity_before;
+--   BEGIN
+--     DELETE FROM pgsync_private.replica_identity_before AS b
+--     WHERE b.namespace = 'public'
+--       AND b.table_name = 'projects'
+--     RETURNING b.* INTO v_before;
+--     IF v_before.kind = 'd' THEN
+--       ALTER TABLE public.projects REPLICA IDENTITY DEFAULT;
+--     ELSIF v_before.kind = 'n' THEN
+--       ALTER TABLE public.projects REPLICA IDENTITY NOTHING;
+--     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
+--       EXECUTE pg_catalog.format('ALTER TABLE public.projects REPLICA IDENTITY USING INDEX %I', v_before.index_name);
+--     END IF;
+--   END
+--   $replica_identity$;
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_record();
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_diagnose(jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_delete(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_update(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_create(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_check(jsonb, boolean);
+
+-- table public.projects
+-- Table of model projects.
+CREATE TABLE IF NOT EXISTS public.projects (
+  id text NOT NULL,
+  organization_id text NOT NULL,
+  name text NOT NULL,
+  description text,
+  archived boolean NOT NULL DEFAULT false,
+  created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  created_by text,
+  CONSTRAINT projects_pkey PRIMARY KEY (organization_id, id)
+);
+
+
+-- ===== tasks =====
+-- Undo:
+--   -- Takes pgsync off the table of tasks; the table, its rows and everybody else's objects stay.
+--   REVOKE ALL ON TABLE public.tasks FROM pgsync_writer, pgsync_gateway;
+--   DO $publication$
+--   BEGIN
+--     IF EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_publication_tables AS t
+--       WHERE t.pubname = 'pgsync'
+--         AND t.schemaname = 'public'
+--         AND t.tablename = 'tasks'
+--     ) THEN
+--       ALTER PUBLICATION pgsync DROP TABLE public.tasks;
+--     END IF;
+--   END
+--   $publication$;
+--   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.tasks;
+--   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.tasks;
+--   DROP TRIGGER IF EXISTS pgsync_90_record ON public.tasks;
+--   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.tasks;
+--   DROP POLICY IF EXISTS pgsync_select ON public.tasks;
+--   DROP POLICY IF EXISTS pgsync_read_grant ON public.tasks;
+--   DROP POLICY IF EXISTS pgsync_select_writer ON public.tasks;
+--   DROP POLICY IF EXISTS pgsync_insert ON public.tasks;
+--   DROP POLICY IF EXISTS pgsync_update ON public.tasks;
+--   DROP POLICY IF EXISTS pgsync_delete ON public.tasks;
+--   -- Row security was off before; it stays on where somebody has made policies of his own since.
+--   DO $row_security$
+--   BEGIN
+--     IF NOT EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_policy AS p
+--       WHERE p.polrelid = 'public.tasks'::pg_catalog.regclass
+--         AND p.polname <> 'pgsync_public'
+--     ) THEN
+--       ALTER TABLE public.tasks DISABLE ROW LEVEL SECURITY;
+--     END IF;
+--   END
+--   $row_security$;
+--   DROP POLICY IF EXISTS pgsync_public ON public.tasks;
+--   DO $replica_identity$
+--   DECLARE
+--     v_before pgsync_private.replica_identity_before;
+--   BEGIN
+--     DELETE FROM pgsync_private.replica_identity_before AS b
+--     WHERE b.namespace = 'public'
+--       AND b.table_name = 'tasks'
+--     RETURNING b.* INTO v_before;
+--     IF v_before.kind = 'd' THEN
+--       ALTER TABLE public.tasks REPLICA IDENTITY DEFAULT;
+--     ELSIF v_before.kind = 'n' THEN
+--       ALTER TABLE public.tasks REPLICA IDENTITY NOTHING;
+--     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
+--       EXECUTE pg_catalog.format('ALTER TABLE public.tasks REPLICA IDENTITY USING INDEX %I', v_before.index_name);
+--     END IF;
+--   END
+--   $replica_identity$;
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_record();
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_diagnose(jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_delete(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_update(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_create(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_check(jsonb, boolean);
+
+-- table public.tasks
+-- Table of model tasks.
+CREATE TABLE IF NOT EXISTS public.tasks (
+  id text NOT NULL,
+  organization_id text NOT NULL,
+  title text NOT NULL,
+  status text NOT NULL DEFAULT 'todo',
+  priority integer NOT NULL DEFAULT 0,
+  due date,
+  tags text[] NOT NULL DEFAULT ARRAY[]::text[],
+  assignee_id text,
+  project_id text,
+  created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  created_by text,
+  CONSTRAINT tasks_pkey PRIMARY KEY (organization_id, id),
+  CONSTRAINT tasks_status_check CHECK (status IN ('todo', 'doing', 'done'))
+);
+
+-- index public.tasks_organization_id_assignee_id_idx (lock: SHARE)
+-- Declared in the schema: assignee_id.
+CREATE INDEX IF NOT EXISTS tasks_organization_id_assignee_id_idx ON public.tasks (organization_id, assignee_id);
+
+-- index public.tasks_organization_id_project_id_idx (lock: SHARE)
+-- Finds the rows of a reference: project_id.
+CREATE INDEX IF NOT EXISTS tasks_organization_id_project_id_idx ON public.tasks (organization_id, project_id);
+
+
+-- ===== comments =====
+
+-- foreign_key public.comments.comments_task_id_fkey (lock: SHARE ROW EXCLUSIVE on both tables)
+-- Reference task of model comments: a row of the same organization, or none.
+DO $foreign_key$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_constraint AS c
+    WHERE c.conrelid = 'public.comments'::regclass
+      AND c.conname = 'comments_task_id_fkey'
+  ) THEN
+    ALTER TABLE public.comments
+      ADD CONSTRAINT comments_task_id_fkey
+      FOREIGN KEY (organization_id, task_id)
+      REFERENCES public.tasks (organization_id, id)
+      ON DELETE CASCADE
+      NOT VALID;
+  END IF;
+END
+$foreign_key$;
+ALTER TABLE public.comments VALIDATE CONSTRAINT comments_task_id_fkey;
+
+
+-- ===== tasks =====
+
+-- foreign_key public.tasks.tasks_project_id_fkey (lock: SHARE ROW EXCLUSIVE on both tables)
+-- Reference project of model tasks: a row of the same organization, or none.
+DO $foreign_key$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_constraint AS c
+    WHERE c.conrelid = 'public.tasks'::regclass
+      AND c.conname = 'tasks_project_id_fkey'
+  ) THEN
+    ALTER TABLE public.tasks
+      ADD CONSTRAINT tasks_project_id_fkey
+      FOREIGN KEY (organization_id, project_id)
+      REFERENCES public.projects (organization_id, id)
+      ON DELETE CASCADE
+      NOT VALID;
+  END IF;
+END
+$foreign_key$;
+ALTER TABLE public.tasks VALIDATE CONSTRAINT tasks_project_id_fkey;
+
+
+-- ===== comments =====
+
+-- function pgsync_generated.comment_check(jsonb, boolean)
+-- Checks the data of a write to comments: known fields, JSON types, required fields, enum values. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
+-- value, PS303 foreign organization. COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_check(p_data jsonb, p_create boolean)
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_field text;
+BEGIN
+  IF p_data - ARRAY['author_id', 'body', 'createdAt', 'createdBy', 'id', 'organizationId', 'private', 'task_id', 'updatedAt'] <> '{}' THEN
+    SELECT pg_catalog.min(k.k)
+    INTO v_field
+    FROM pg_catalog.jsonb_object_keys(p_data - ARRAY['author_id', 'body', 'createdAt', 'createdBy', 'id', 'organizationId', 'private', 'task_id', 'updatedAt']) AS k(k);
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s has no field %s', 'comments', pg_catalog.to_json(v_field)),
+      DETAIL = 'fields: ' || 'body, private, author_id, task_id',
+      HINT = 'Add the field to the schema and push it, or leave it out.',
+      COLUMN = v_field;
+  END IF;
+  IF p_data ->> 'organizationId' <> pgsync.organization_id() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS303',
+      MESSAGE = 'a row belongs to the organization of the credential that writes it',
+      HINT = 'Leave ' || 'organizationId' || ' out.',
+      COLUMN = 'organizationId';
+  END IF;
+
+  v_field := CASE
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'body') NOT IN ('string', 'null') THEN 'body'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'private') NOT IN ('boolean', 'null') THEN 'private'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'author_id') NOT IN ('string', 'null') THEN 'author_id'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'task_id') NOT IN ('string', 'null') THEN 'task_id'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS105',
+      MESSAGE = pg_catalog.format('%s.%s: the value is a JSON %s', 'comments', v_field, pg_catalog.jsonb_typeof(p_data -> v_field)),
+      DETAIL = 'expected: ' || CASE v_field
+        WHEN 'body' THEN 'a string'
+        WHEN 'private' THEN 'true or false'
+        WHEN 'author_id' THEN 'a string'
+        WHEN 'task_id' THEN 'a string'
+        END,
+      HINT = 'Send the JSON type that the schema declares.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
+    WHEN p_data -> 'body' = 'null' THEN 'body'
+    WHEN p_data -> 'private' = 'null' THEN 'private'
+    WHEN p_data -> 'task_id' = 'null' THEN 'task_id'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23502',
+      MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', 'comments', v_field),
+      HINT = 'Send a value.',
+      COLUMN = v_field;
+  END IF;
+
+  IF p_create AND NOT p_data ?& ARRAY['body', 'task_id'] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY['body', 'task_id']) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', 'comments', v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_check(jsonb, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_check(jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_check(jsonb, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_check(jsonb, boolean) IS '[pgsync model=comments hash=3d3f08a8516c4b66]';
+
+-- function pgsync_generated.comment_create(text, jsonb)
+-- Creates a row of comments. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as comment_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.comment_check(p_data, true);
+  INSERT INTO public.comments AS t (
+    organization_id,
+    id,
+    body,
+    private,
+    author_id,
+    task_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'body',
+    CASE WHEN p_data ? 'private' THEN (p_data ->> 'private')::boolean ELSE false END,
+    p_data ->> 'author_id',
+    p_data ->> 'task_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  )
+  ON CONFLICT (organization_id, id) DO NOTHING;
+  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_create(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_create(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_create(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=93bd9d834719b7fb]';
+
+-- function pgsync_generated.comment_update(text, jsonb)
+-- Updates the given fields of a row of comments. Returns updated, or missing.
+-- Raises: as comment_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_update(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.comment_check(p_data, false);
+  UPDATE public.comments AS t
+  SET
+    body = CASE WHEN p_data ? 'body' THEN p_data ->> 'body' ELSE t.body END,
+    private = CASE WHEN p_data ? 'private' THEN (p_data ->> 'private')::boolean ELSE t.private END,
+    author_id = CASE WHEN p_data ? 'author_id' THEN p_data ->> 'author_id' ELSE t.author_id END,
+    task_id = CASE WHEN p_data ? 'task_id' THEN p_data ->> 'task_id' ELSE t.task_id END,
+    updated_at = pg_catalog.statement_timestamp()
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_update(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_update(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_update(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=ade94e3de7c688ec]';
+
+-- function pgsync_generated.comment_delete(text)
+-- Deletes a row of comments. Returns deleted, or missing.
+-- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_delete(p_id text)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  DELETE FROM public.comments AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_delete(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_delete(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_delete(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_delete(text) IS '[pgsync model=comments hash=d4dabf6c4ded629c]';
+
+-- function pgsync_generated.comment_lock(text)
+-- Locks a row of comments until the end of the transaction. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_lock(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  PERFORM
+  FROM public.comments AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  FOR UPDATE;
+  RETURN FOUND;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_lock(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_lock(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_lock(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_lock(text) IS '[pgsync model=comments hash=9db409170c8d33e0]';
+
+-- function pgsync_generated.comment_diagnose(jsonb)
+-- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_diagnose(p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_problems jsonb := '[]';
+BEGIN
+  BEGIN
+    PERFORM p_data ->> 'body';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'body', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM (p_data ->> 'private')::boolean;
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'private', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'author_id';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'author_id', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'task_id';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'task_id', 'message', SQLERRM);
+  END;
+  RETURN v_problems;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_diagnose(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_diagnose(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_diagnose(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_diagnose(jsonb) IS '[pgsync model=comments hash=5d4f2801a25b4b21]';
+
+-- function pgsync_generated.comment_record()
+-- Trigger, after every change of a row of comments by anybody: writes it to the change log, in the same transaction.
+-- SECURITY DEFINER: any role may write the table, only we write the change log.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_record()
+  RETURNS trigger
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_role text := pgsync_private.role_name();
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      VALUES (
+        NEW.organization_id,
+        'comment',
+        NEW.id,
+        'U',
+        pg_catalog.array_remove(
+          ARRAY[
+            CASE WHEN NEW.body IS DISTINCT FROM OLD.body THEN 'body' END,
+            CASE WHEN NEW.private IS DISTINCT FROM OLD.private THEN 'private' END,
+            CASE WHEN NEW.author_id IS DISTINCT FROM OLD.author_id THEN 'author_id' END,
+            CASE WHEN NEW.task_id IS DISTINCT FROM OLD.task_id THEN 'task_id' END,
+            CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
+            CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
+          ]::text[],
+          NULL),
+        NULL,
+        v_commit,
+        v_role
+      );
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES (OLD.organization_id, 'comment', OLD.id, 'D', NULL, v_commit, v_role);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES (NEW.organization_id, 'comment', NEW.id, 'I', NULL, v_commit, v_role);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_record() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_record() FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=18b63bc96737050e]';
+
+-- row_security public.comments (lock: ACCESS EXCLUSIVE, no scan)
+-- Who may see and write rows of comments through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security was off: the permissive policy for everybody keeps what every other role had.
+DROP POLICY IF EXISTS pgsync_public ON public.comments;
+CREATE POLICY pgsync_public ON public.comments
+  AS PERMISSIVE
+  FOR ALL
+  TO PUBLIC
+  USING (true)
+  WITH CHECK (true);
+DROP POLICY IF EXISTS pgsync_select ON public.comments;
+CREATE POLICY pgsync_select ON public.comments
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.comments;
+CREATE POLICY pgsync_read_grant ON public.comments
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('comment')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.comments;
+CREATE POLICY pgsync_select_writer ON public.comments
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.comments;
+CREATE POLICY pgsync_insert ON public.comments
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.comments;
+CREATE POLICY pgsync_update ON public.comments
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.comments;
+CREATE POLICY pgsync_delete ON public.comments
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  );
+ALTER TABLE public.comments ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.comments (lock: SHARE ROW EXCLUSIVE)
+-- What every write of comments does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.comments
+  FOR EACH STATEMENT
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.comments
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.comments
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.comment_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.comments
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('comment');
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.comments
+-- The gateway reads rows of comments, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.comments TO pgsync_writer;
+GRANT SELECT ON TABLE public.comments TO pgsync_gateway;
+
+-- replication public.comments (lock: ACCESS EXCLUSIVE, no scan)
+-- Changes of comments go into the log with the whole old row, because visibility depends on columns that can change.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.comments'::pg_catalog.regclass);
+BEGIN
+  IF v_kind = 'f' THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'comments',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.comments'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  ALTER TABLE public.comments REPLICA IDENTITY FULL;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.comments IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'comments'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.comments;
+  END IF;
+END
+$publication$;
+
+
+-- ===== projects =====
+
+-- function pgsync_generated.project_check(jsonb, boolean)
+-- Checks the data of a write to projects: known fields, JSON types, required fields, enum values. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
+-- value, PS303 foreign organization. COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_check(p_data jsonb, p_create boolean)
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_field text;
+BEGIN
+  IF p_data - ARRAY['archived', 'createdAt', 'createdBy', 'description', 'id', 'name', 'organizationId', 'updatedAt'] <> '{}' THEN
+    SELECT pg_catalog.min(k.k)
+    INTO v_field
+    FROM pg_catalog.jsonb_object_keys(p_data - ARRAY['archived', 'createdAt', 'createdBy', 'description', 'id', 'name', 'organizationId', 'updatedAt']) AS k(k);
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s has no field %s', 'projects', pg_catalog.to_json(v_field)),
+      DETAIL = 'fields: ' || 'name, description, archived',
+      HINT = 'Add the field to the schema and push it, or leave it out.',
+      COLUMN = v_field;
+  END IF;
+  IF p_data ->> 'organizationId' <> pgsync.organization_id() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS303',
+      MESSAGE = 'a row belongs to the organization of the credential that writes it',
+      HINT = 'Leave ' || 'organizationId' || ' out.',
+      COLUMN = 'organizationId';
+  END IF;
+
+  v_field := CASE
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'name') NOT IN ('string', 'null') THEN 'name'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'description') NOT IN ('string', 'null') THEN 'description'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'archived') NOT IN ('boolean', 'null') THEN 'archived'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS105',
+      MESSAGE = pg_catalog.format('%s.%s: the value is a JSON %s', 'projects', v_field, pg_catalog.jsonb_typeof(p_data -> v_field)),
+      DETAIL = 'expected: ' || CASE v_field
+        WHEN 'name' THEN 'a string'
+        WHEN 'description' THEN 'a string'
+        WHEN 'archived' THEN 'true or false'
+        END,
+      HINT = 'Send the JSON type that the schema declares.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
+    WHEN p_data -> 'name' = 'null' THEN 'name'
+    WHEN p_data -> 'archived' = 'null' THEN 'archived'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23502',
+      MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', 'projects', v_field),
+      HINT = 'Send a value.',
+      COLUMN = v_field;
+  END IF;
+
+  IF p_create AND NOT p_data ?& ARRAY['name'] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY['name']) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', 'projects', v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_check(jsonb, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_check(jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_check(jsonb, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_check(jsonb, boolean) IS '[pgsync model=projects hash=a5ce908372b636e9]';
+
+-- function pgsync_generated.project_create(text, jsonb)
+-- Creates a row of projects. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as project_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.project_check(p_data, true);
+  INSERT INTO public.projects AS t (
+    organization_id,
+    id,
+    name,
+    description,
+    archived,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'name',
+    p_data ->> 'description',
+    CASE WHEN p_data ? 'archived' THEN (p_data ->> 'archived')::boolean ELSE false END,
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  )
+  ON CONFLICT (organization_id, id) DO NOTHING;
+  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_create(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_create(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_create(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=de33f767c18aa028]';
+
+-- function pgsync_generated.project_update(text, jsonb)
+-- Updates the given fields of a row of projects. Returns updated, or missing.
+-- Raises: as project_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_update(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.project_check(p_data, false);
+  UPDATE public.projects AS t
+  SET
+    name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
+    description = CASE WHEN p_data ? 'description' THEN p_data ->> 'description' ELSE t.description END,
+    archived = CASE WHEN p_data ? 'archived' THEN (p_data ->> 'archived')::boolean ELSE t.archived END,
+    updated_at = pg_catalog.statement_timestamp()
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_update(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_update(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_update(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_update(text, jsonb) IS '[pgsync model=projects hash=508e5d744082465d]';
+
+-- function pgsync_generated.project_delete(text)
+-- Deletes a row of projects. Returns deleted, or missing.
+-- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_delete(p_id text)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  DELETE FROM public.projects AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_delete(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_delete(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_delete(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_delete(text) IS '[pgsync model=projects hash=9cae2203200b0226]';
+
+-- function pgsync_generated.project_lock(text)
+-- Locks a row of projects until the end of the transaction. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_lock(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  PERFORM
+  FROM public.projects AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  FOR UPDATE;
+  RETURN FOUND;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_lock(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_lock(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_lock(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_lock(text) IS '[pgsync model=projects hash=872c1f89e682fd1d]';
+
+-- function pgsync_generated.project_diagnose(jsonb)
+-- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_diagnose(p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_problems jsonb := '[]';
+BEGIN
+  BEGIN
+    PERFORM p_data ->> 'name';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'name', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'description';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'description', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM (p_data ->> 'archived')::boolean;
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'archived', 'message', SQLERRM);
+  END;
+  RETURN v_problems;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_diagnose(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_diagnose(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_diagnose(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_diagnose(jsonb) IS '[pgsync model=projects hash=af8e8623eb94bc45]';
+
+-- function pgsync_generated.project_record()
+-- Trigger, after every change of a row of projects by anybody: writes it to the change log, in the same transaction.
+-- SECURITY DEFINER: any role may write the table, only we write the change log.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_record()
+  RETURNS trigger
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_role text := pgsync_private.role_name();
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      VALUES (
+        NEW.organization_id,
+        'project',
+        NEW.id,
+        'U',
+        pg_catalog.array_remove(
+          ARRAY[
+            CASE WHEN NEW.name IS DISTINCT FROM OLD.name THEN 'name' END,
+            CASE WHEN NEW.description IS DISTINCT FROM OLD.description THEN 'description' END,
+            CASE WHEN NEW.archived IS DISTINCT FROM OLD.archived THEN 'archived' END,
+            CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
+            CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
+          ]::text[],
+          NULL),
+        NULL,
+        v_commit,
+        v_role
+      );
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES (OLD.organization_id, 'project', OLD.id, 'D', NULL, v_commit, v_role);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES (NEW.organization_id, 'project', NEW.id, 'I', NULL, v_commit, v_role);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_record() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_record() FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=55bb563fc8440ef5]';
+
+-- row_security public.projects (lock: ACCESS EXCLUSIVE, no scan)
+-- Who may see and write rows of projects through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security was off: the permissive policy for everybody keeps what every other role had.
+DROP POLICY IF EXISTS pgsync_public ON public.projects;
+CREATE POLICY pgsync_public ON public.projects
+  AS PERMISSIVE
+  FOR ALL
+  TO PUBLIC
+  USING (true)
+  WITH CHECK (true);
+DROP POLICY IF EXISTS pgsync_select ON public.projects;
+CREATE POLICY pgsync_select ON public.projects
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.projects;
+CREATE POLICY pgsync_read_grant ON public.projects
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('project')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.projects;
+CREATE POLICY pgsync_select_writer ON public.projects
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.projects;
+CREATE POLICY pgsync_insert ON public.projects
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.projects;
+CREATE POLICY pgsync_update ON public.projects
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.projects;
+CREATE POLICY pgsync_delete ON public.projects
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.projects (lock: SHARE ROW EXCLUSIVE)
+-- What every write of projects does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.projects
+  FOR EACH STATEMENT
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.projects
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.projects
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.project_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.projects
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('project');
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.projects
+-- The gateway reads rows of projects, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.projects TO pgsync_writer;
+GRANT SELECT ON TABLE public.projects TO pgsync_gateway;
+
+-- replication public.projects (lock: ACCESS EXCLUSIVE, no scan)
+-- Changes of projects go into the log with the old key, which holds all that visibility depends on.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.projects'::pg_catalog.regclass);
+BEGIN
+  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'projects'
+  ) THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'projects',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.projects'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  ALTER TABLE public.projects REPLICA IDENTITY DEFAULT;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.projects IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'projects'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.projects;
+  END IF;
+END
+$publication$;
+
+
+-- ===== tasks =====
+
+-- function pgsync_generated.task_check(jsonb, boolean)
+-- Checks the data of a write to tasks: known fields, JSON types, required fields, enum values. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
+-- value, PS303 foreign organization. COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_check(p_data jsonb, p_create boolean)
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_field text;
+BEGIN
+  IF p_data - ARRAY['assignee_id', 'createdAt', 'createdBy', 'due', 'id', 'organizationId', 'priority', 'project_id', 'status', 'tags', 'title', 'updatedAt'] <> '{}' THEN
+    SELECT pg_catalog.min(k.k)
+    INTO v_field
+    FROM pg_catalog.jsonb_object_keys(p_data - ARRAY['assignee_id', 'createdAt', 'createdBy', 'due', 'id', 'organizationId', 'priority', 'project_id', 'status', 'tags', 'title', 'updatedAt']) AS k(k);
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s has no field %s', 'tasks', pg_catalog.to_json(v_field)),
+      DETAIL = 'fields: ' || 'title, status, priority, due, tags, assignee_id, project_id',
+      HINT = 'Add the field to the schema and push it, or leave it out.',
+      COLUMN = v_field;
+  END IF;
+  IF p_data ->> 'organizationId' <> pgsync.organization_id() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS303',
+      MESSAGE = 'a row belongs to the organization of the credential that writes it',
+      HINT = 'Leave ' || 'organizationId' || ' out.',
+      COLUMN = 'organizationId';
+  END IF;
+
+  v_field := CASE
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'title') NOT IN ('string', 'null') THEN 'title'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'status') NOT IN ('string', 'null') THEN 'status'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'priority') NOT IN ('number', 'string', 'null') THEN 'priority'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'due') NOT IN ('string', 'null') THEN 'due'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'tags') NOT IN ('array', 'null') THEN 'tags'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'assignee_id') NOT IN ('string', 'null') THEN 'assignee_id'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'project_id') NOT IN ('string', 'null') THEN 'project_id'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS105',
+      MESSAGE = pg_catalog.format('%s.%s: the value is a JSON %s', 'tasks', v_field, pg_catalog.jsonb_typeof(p_data -> v_field)),
+      DETAIL = 'expected: ' || CASE v_field
+        WHEN 'title' THEN 'a string'
+        WHEN 'status' THEN 'a string'
+        WHEN 'priority' THEN 'a number, or a string of digits'
+        WHEN 'due' THEN 'a string such as 2026-01-02'
+        WHEN 'tags' THEN 'an array'
+        WHEN 'assignee_id' THEN 'a string'
+        WHEN 'project_id' THEN 'a string'
+        END,
+      HINT = 'Send the JSON type that the schema declares.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
+    WHEN p_data ->> 'status' NOT IN ('todo', 'doing', 'done') THEN 'status'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23514',
+      MESSAGE = pg_catalog.format('%s.%s: %s is not one of its values', 'tasks', v_field, p_data -> v_field),
+      DETAIL = 'values: ' || CASE v_field
+        WHEN 'status' THEN 'todo, doing, done'
+        END,
+      HINT = 'Send one of the values, or add this one to the schema and push it.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
+    WHEN p_data -> 'title' = 'null' THEN 'title'
+    WHEN p_data -> 'status' = 'null' THEN 'status'
+    WHEN p_data -> 'priority' = 'null' THEN 'priority'
+    WHEN p_data -> 'tags' = 'null' THEN 'tags'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23502',
+      MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', 'tasks', v_field),
+      HINT = 'Send a value.',
+      COLUMN = v_field;
+  END IF;
+
+  IF p_create AND NOT p_data ?& ARRAY['title'] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY['title']) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', 'tasks', v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_check(jsonb, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_check(jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_check(jsonb, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_check(jsonb, boolean) IS '[pgsync model=tasks hash=8296f494d41f2c44]';
+
+-- function pgsync_generated.task_create(text, jsonb)
+-- Creates a row of tasks. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as task_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.task_check(p_data, true);
+  INSERT INTO public.tasks AS t (
+    organization_id,
+    id,
+    title,
+    status,
+    priority,
+    due,
+    tags,
+    assignee_id,
+    project_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'title',
+    CASE WHEN p_data ? 'status' THEN p_data ->> 'status' ELSE 'todo' END,
+    CASE WHEN p_data ? 'priority' THEN (p_data ->> 'priority')::integer ELSE 0 END,
+    (p_data ->> 'due')::date,
+    CASE WHEN p_data ? 'tags' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'tags') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'tags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE ARRAY[]::text[] END,
+    p_data ->> 'assignee_id',
+    p_data ->> 'project_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  )
+  ON CONFLICT (organization_id, id) DO NOTHING;
+  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_create(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_create(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_create(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=3c3444f055cfb506]';
+
+-- function pgsync_generated.task_update(text, jsonb)
+-- Updates the given fields of a row of tasks. Returns updated, or missing.
+-- Raises: as task_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_update(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.task_check(p_data, false);
+  UPDATE public.tasks AS t
+  SET
+    title = CASE WHEN p_data ? 'title' THEN p_data ->> 'title' ELSE t.title END,
+    status = CASE WHEN p_data ? 'status' THEN p_data ->> 'status' ELSE t.status END,
+    priority = CASE WHEN p_data ? 'priority' THEN (p_data ->> 'priority')::integer ELSE t.priority END,
+    due = CASE WHEN p_data ? 'due' THEN (p_data ->> 'due')::date ELSE t.due END,
+    tags = CASE WHEN p_data ? 'tags' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'tags') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'tags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.tags END,
+    assignee_id = CASE WHEN p_data ? 'assignee_id' THEN p_data ->> 'assignee_id' ELSE t.assignee_id END,
+    project_id = CASE WHEN p_data ? 'project_id' THEN p_data ->> 'project_id' ELSE t.project_id END,
+    updated_at = pg_catalog.statement_timestamp()
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_update(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_update(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_update(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=6e3cd2bbe99d7711]';
+
+-- function pgsync_generated.task_delete(text)
+-- Deletes a row of tasks. Returns deleted, or missing.
+-- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_delete(p_id text)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  DELETE FROM public.tasks AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_delete(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_delete(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_delete(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_delete(text) IS '[pgsync model=tasks hash=eb2d14fec09eb27b]';
+
+-- function pgsync_generated.task_lock(text)
+-- Locks a row of tasks until the end of the transaction. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_lock(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  PERFORM
+  FROM public.tasks AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  FOR UPDATE;
+  RETURN FOUND;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_lock(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_lock(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_lock(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_lock(text) IS '[pgsync model=tasks hash=90c137bcf355c32b]';
+
+-- function pgsync_generated.task_diagnose(jsonb)
+-- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_diagnose(p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_problems jsonb := '[]';
+BEGIN
+  BEGIN
+    PERFORM p_data ->> 'title';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'title', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'status';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'status', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM (p_data ->> 'priority')::integer;
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'priority', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM (p_data ->> 'due')::date;
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'due', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'tags') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'tags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END;
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'tags', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'assignee_id';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'assignee_id', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'project_id';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'project_id', 'message', SQLERRM);
+  END;
+  RETURN v_problems;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_diagnose(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_diagnose(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_diagnose(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_diagnose(jsonb) IS '[pgsync model=tasks hash=65d11d882195be89]';
+
+-- function pgsync_generated.task_record()
+-- Trigger, after every change of a row of tasks by anybody: writes it to the change log, in the same transaction.
+-- SECURITY DEFINER: any role may write the table, only we write the change log.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_record()
+  RETURNS trigger
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_role text := pgsync_private.role_name();
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      VALUES (
+        NEW.organization_id,
+        'task',
+        NEW.id,
+        'U',
+        pg_catalog.array_remove(
+          ARRAY[
+            CASE WHEN NEW.title IS DISTINCT FROM OLD.title THEN 'title' END,
+            CASE WHEN NEW.status IS DISTINCT FROM OLD.status THEN 'status' END,
+            CASE WHEN NEW.priority IS DISTINCT FROM OLD.priority THEN 'priority' END,
+            CASE WHEN NEW.due IS DISTINCT FROM OLD.due THEN 'due' END,
+            CASE WHEN NEW.tags IS DISTINCT FROM OLD.tags THEN 'tags' END,
+            CASE WHEN NEW.assignee_id IS DISTINCT FROM OLD.assignee_id THEN 'assignee_id' END,
+            CASE WHEN NEW.project_id IS DISTINCT FROM OLD.project_id THEN 'project_id' END,
+            CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
+            CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
+          ]::text[],
+          NULL),
+        NULL,
+        v_commit,
+        v_role
+      );
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES (OLD.organization_id, 'task', OLD.id, 'D', NULL, v_commit, v_role);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
+    VALUES (NEW.organization_id, 'task', NEW.id, 'I', NULL, v_commit, v_role);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_record() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_record() FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=221be1d60d9ce57f]';
+
+-- row_security public.tasks (lock: ACCESS EXCLUSIVE, no scan)
+-- Who may see and write rows of tasks through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security was off: the permissive policy for everybody keeps what every other role had.
+DROP POLICY IF EXISTS pgsync_public ON public.tasks;
+CREATE POLICY pgsync_public ON public.tasks
+  AS PERMISSIVE
+  FOR ALL
+  TO PUBLIC
+  USING (true)
+  WITH CHECK (true);
+DROP POLICY IF EXISTS pgsync_select ON public.tasks;
+CREATE POLICY pgsync_select ON public.tasks
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.tasks;
+CREATE POLICY pgsync_read_grant ON public.tasks
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('task')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.tasks;
+CREATE POLICY pgsync_select_writer ON public.tasks
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.tasks;
+CREATE POLICY pgsync_insert ON public.tasks
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.tasks;
+CREATE POLICY pgsync_update ON public.tasks
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.tasks;
+CREATE POLICY pgsync_delete ON public.tasks
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+ALTER TABLE public.tasks ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.tasks (lock: SHARE ROW EXCLUSIVE)
+-- What every write of tasks does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.tasks
+  FOR EACH STATEMENT
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.tasks
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.tasks
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.task_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.tasks
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('task');
+ALTER TABLE public.tasks ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.tasks ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.tasks ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.tasks ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.tasks
+-- The gateway reads rows of tasks, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.tasks TO pgsync_writer;
+GRANT SELECT ON TABLE public.tasks TO pgsync_gateway;
+
+-- replication public.tasks (lock: ACCESS EXCLUSIVE, no scan)
+-- Changes of tasks go into the log with the old key, which holds all that visibility depends on.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.tasks'::pg_catalog.regclass);
+BEGIN
+  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'tasks'
+  ) THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'tasks',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.tasks'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  ALTER TABLE public.tasks REPLICA IDENTITY DEFAULT;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.tasks IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'tasks'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.tasks;
+  END IF;
+END
+$publication$;
+
+
+-- ===== all models =====
+
+-- function pgsync_generated.resolve_model(text)
+-- The model that a name means, whatever its spelling (key, typename, table) and case:
+-- {name in SQL, name in grants, key, whether clients may write it}; null when there is none.
+CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
+  RETURNS text[]
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN CASE pg_catalog.lower(p_model)
+    WHEN 'comment' THEN ARRAY['comment', 'comment', 'comments', 'true']
+    WHEN 'comments' THEN ARRAY['comment', 'comment', 'comments', 'true']
+    WHEN 'project' THEN ARRAY['project', 'project', 'projects', 'true']
+    WHEN 'projects' THEN ARRAY['project', 'project', 'projects', 'true']
+    WHEN 'task' THEN ARRAY['task', 'task', 'tasks', 'true']
+    WHEN 'tasks' THEN ARRAY['task', 'task', 'tasks', 'true']
+    END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.resolve_model(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.resolve_model(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.resolve_model(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=93ed3bfd44f02a15]';
+
+-- function pgsync_generated.apply_operation(text, text, text, jsonb)
+-- Runs one operation of a commit on its model. Returns created, exists, updated, deleted or missing.
+CREATE OR REPLACE FUNCTION pgsync_generated.apply_operation(p_action text, p_model text, p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_model = 'comment' THEN
+    IF p_action = 'update' THEN
+      RETURN pgsync_generated.comment_update(p_id, p_data);
+    ELSIF p_action = 'create' THEN
+      RETURN pgsync_generated.comment_create(p_id, p_data);
+    ELSIF p_action = 'delete' THEN
+      RETURN pgsync_generated.comment_delete(p_id);
+    END IF;
+  END IF;
+  IF p_model = 'project' THEN
+    IF p_action = 'update' THEN
+      RETURN pgsync_generated.project_update(p_id, p_data);
+    ELSIF p_action = 'create' THEN
+      RETURN pgsync_generated.project_create(p_id, p_data);
+    ELSIF p_action = 'delete' THEN
+      RETURN pgsync_generated.project_delete(p_id);
+    END IF;
+  END IF;
+  IF p_model = 'task' THEN
+    IF p_action = 'update' THEN
+      RETURN pgsync_generated.task_update(p_id, p_data);
+    ELSIF p_action = 'create' THEN
+      RETURN pgsync_generated.task_create(p_id, p_data);
+    ELSIF p_action = 'delete' THEN
+      RETURN pgsync_generated.task_delete(p_id);
+    END IF;
+  END IF;
+  RAISE EXCEPTION USING
+    ERRCODE = 'PS901',
+    MESSAGE = pg_catalog.format('no operation %s on model %s', p_action, p_model),
+    HINT = 'Push the schema again.';
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) IS '[pgsync hash=f8be5471965ab664]';
+
+-- function pgsync_generated.lock_row(text, text)
+-- Locks a row of a model until the end of the transaction. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_model = 'comment' THEN
+    RETURN pgsync_generated.comment_lock(p_id);
+  END IF;
+  IF p_model = 'project' THEN
+    RETURN pgsync_generated.project_lock(p_id);
+  END IF;
+  IF p_model = 'task' THEN
+    RETURN pgsync_generated.task_lock(p_id);
+  END IF;
+  RETURN false;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.lock_row(text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.lock_row(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.lock_row(text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.lock_row(text, text) IS '[pgsync hash=5d796ce67d0e38fb]';
+
+-- function pgsync_generated.diagnose(text, jsonb)
+-- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].
+CREATE OR REPLACE FUNCTION pgsync_generated.diagnose(p_model text, p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_model = 'comment' THEN
+    RETURN pgsync_generated.comment_diagnose(p_data);
+  END IF;
+  IF p_model = 'project' THEN
+    RETURN pgsync_generated.project_diagnose(p_data);
+  END IF;
+  IF p_model = 'task' THEN
+    RETURN pgsync_generated.task_diagnose(p_data);
+  END IF;
+  RETURN '[]';
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.diagnose(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.diagnose(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.diagnose(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=f93b3cabf18e3dd3]';
+
+COMMIT;
