@@ -89,7 +89,7 @@ async def test_request_whose_connection_is_killed_meanwhile_is_sent_again_once(
     running = asyncio.ensure_future(value(pool, sleeping))
     wanted = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgsync gateway' AND wait_event = 'PgSleep'"
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not (found := database.execute(wanted)):  # noqa: ASYNC110  # another process's state has no event
+        while not (found := database.execute(wanted)):  # another process's state has no event
             await asyncio.sleep(0.01)
     database.execute("SELECT pg_terminate_backend(%s, 5000)", [found[0][0]])
     await running
