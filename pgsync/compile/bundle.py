@@ -7,6 +7,7 @@ anybody in, and the publication last, so that a table streams only when everythi
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -127,6 +128,11 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         "grant_literal": literal(model.typename.lower()),
         "rls_was_off": rls_was_off,
         "full": needs_full_identity(model),
+        "enforced": model.claims == "enforced",
+        "key_literal": literal(model.key),
+        "id_literal": literal(model.id.column),
+        "fields_literal": literal(json.dumps({f.column: f.name for f in model.fields}, sort_keys=True)),
+        "conflict_literal": literal(json.dumps(dict(model.conflict or {}), sort_keys=True)),
     }
     undo = removal(model.namespace, model.table, model.key, rls_was_off=rls_was_off)
     for kind, lock in (

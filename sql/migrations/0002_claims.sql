@@ -26,6 +26,7 @@ CREATE TABLE pgsync_private.claim (
   granted_at timestamptz,
   granted_snapshot pg_snapshot,
   fence_token bigint,
+  row_seen boolean NOT NULL,
   ended_at timestamptz,
   CONSTRAINT claim_pkey PRIMARY KEY (organization_id, id),
   CONSTRAINT claim_status_check CHECK (status IN ('active', 'queued', 'committed', 'expired', 'canceled')),
@@ -43,6 +44,8 @@ COMMENT ON COLUMN pgsync_private.claim.scope IS 'Whose rows: the organization, o
 COMMENT ON COLUMN pgsync_private.claim.model_key IS 'The model''s name as the participant spelled it.';
 COMMENT ON COLUMN pgsync_private.claim.parts IS 'field and fields in lower case: what is held. Null: the whole row.';
 COMMENT ON COLUMN pgsync_private.claim.place IS 'The order of the line; reordering exchanges the places of those who wait.';
+COMMENT ON COLUMN pgsync_private.claim.row_seen IS
+  'Whether there was such a row for the participant. Then only those who see the row are shown the claim.';
 COMMENT ON COLUMN pgsync_private.claim.expires_at IS 'On the database clock: the end of the lease or, of one that waits, of its ticket.';
 COMMENT ON COLUMN pgsync_private.claim.granted_snapshot IS 'What was committed when the lease was granted: a later change by somebody else makes a write under it stale.';
 

@@ -15,6 +15,8 @@ END
 $publication$;
 DROP TRIGGER IF EXISTS pgsync_10_announce ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON {{ table }};
+DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON {{ table }};
+DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_90_record ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON {{ table }};
 DROP POLICY IF EXISTS pgsync_select ON {{ table }};

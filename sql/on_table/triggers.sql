@@ -1,4 +1,4 @@
--- What every write of {{ key }} does, whoever writes: direct writes name their role in the log, {% if tenant %}rows keep their organization, {% endif %}every change is recorded.
+-- What every write of {{ key }} does, whoever writes: direct writes name their role in the log, {% if tenant %}rows keep their organization, {% endif %}{% if enforced %}nothing is written through somebody's claim, {% endif %}every change is recorded.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {{ table }}
@@ -11,6 +11,33 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.{{ tenant }} IS DISTINCT FROM NEW.{{ tenant }})
   EXECUTE FUNCTION pgsync_private.keep_tenant({{ tenant_literal }});
+{% endif %}
+{% if enforced %}
+-- Not for session_replication_role = replica: what was decided elsewhere is not refused here.
+CREATE OR REPLACE TRIGGER pgsync_30_keep_claims
+  AFTER INSERT OR UPDATE OR DELETE ON {{ table }}
+  FOR EACH ROW
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '' OR pg_catalog.pg_trigger_depth() > 0)
+  EXECUTE FUNCTION pgsync_private.keep_claims(
+    '{{ name }}', {{ key_literal }}, {{ id_literal }}, {{ tenant_literal }}, {{ fields_literal }}, {{ conflict_literal }});
+CREATE OR REPLACE TRIGGER pgsync_31_keep_claims
+  BEFORE TRUNCATE ON {{ table }}
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.keep_claims_truncate('{{ name }}', {{ key_literal }});
+{% else %}
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = {{ identity_literal }}::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON {{ table }};
+    DROP TRIGGER pgsync_31_keep_claims ON {{ table }};
+  END IF;
+END
+$claims$;
 {% endif %}
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON {{ table }}

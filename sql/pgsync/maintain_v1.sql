@@ -1,5 +1,5 @@
 -- Keeps the private tables in shape: makes the partitions of the coming days, drops those past their retention, empties the third
--- day of the commit ledger, and removes checkpoints nobody can start from any more and sessions that ended long ago. Any listener may call it, as often as it likes; twice at once is harmless.
+-- day of the commit ledger, and removes checkpoints nobody can start from any more, sessions and claims that ended long ago. Any listener may call it, as often as it likes; twice at once is harmless.
 -- The names of partitions follow from the date, so this is the one place where a statement is put together, with %I and %L only.
 -- SECURITY DEFINER: the tables are private.
 CREATE OR REPLACE FUNCTION pgsync.maintain_v1()
@@ -28,6 +28,7 @@ BEGIN
     FROM (
       VALUES
         ('change', 'change_retention_days'),
+        ('claim_event', 'change_retention_days'),
         ('position', 'change_retention_days')
     ) AS t(t, s)
   LOOP
@@ -92,6 +93,7 @@ BEGIN
     );
 
   PERFORM pgsync_private.prune_credentials();
+  PERFORM pgsync_private.prune_claims();
 END
 $function$;
 
