@@ -33,6 +33,7 @@ from pgsync.stream.feed import Feed
 
 SHUTDOWN_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 75.0
+LOCK_SECONDS: Final = 10.0  # clients give a request 30 s, and every writer who waits holds a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,12 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
     `receive_schema` takes what comes over `POST /api/schema`; without it that route refuses.
     """
     reads = Database(config.database_url, size=config.read_pool_size, application_name="pgsync gateway reads")
-    writes = Database(config.database_url, size=config.write_pool_size, application_name="pgsync gateway writes")
+    writes = Database(
+        config.database_url,
+        size=config.write_pool_size,
+        application_name="pgsync gateway writes",
+        lock_timeout_seconds=LOCK_SECONDS,
+    )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(reads.close)
         stack.callback(writes.close)

@@ -22,6 +22,7 @@ DEFAULT_LANES: Final = 2
 DEFAULT_BATCH: Final = 32
 MAX_WAITING: Final = 10_000
 BATCH_LOCK_TIMEOUT_SECONDS: Final = 0.1
+LANE_SECONDS: Final = 0.05
 
 _WRITE = Statement(
     b"SELECT pgsync.write_v1($1::jsonb, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::jsonb)", b"write_v1"
@@ -89,17 +90,40 @@ class QueueFullError(Exception):
     """More commits wait than the queue holds."""
 
 
+class _Lane:
+    """A place among those who send at once, given back when the answer is there or is long in coming.
+
+    A commit that waits for somebody's row lock may wait for as long as that transaction lasts, and nobody else should.
+    """
+
+    __slots__ = ("_is_held", "_queue", "_timer")
+
+    def __init__(self, queue: CommitQueue) -> None:
+        self._queue = queue
+        self._is_held = True
+        queue.busy += 1
+        self._timer = asyncio.get_running_loop().call_later(LANE_SECONDS, self.leave)
+
+    def leave(self) -> None:
+        """Gives the place back, once."""
+        if self._is_held:
+            self._is_held = False
+            self._timer.cancel()
+            self._queue.busy -= 1
+            self._queue.pump()
+
+
 class CommitQueue:
-    """Sends commits over at most `lanes` connections at once, up to `batch_size` in one transaction.
+    """Sends commits in at most `lanes` transactions at once, up to `batch_size` in each.
 
     `batch_size` 1 switches batching off; then lanes do not bind either and every commit takes a connection of the pool.
     """
 
     def __init__(self, database: Database, *, lanes: int = DEFAULT_LANES, batch_size: int = DEFAULT_BATCH) -> None:
+        self.busy = 0
         self._database = database
         self._lanes = lanes
         self._batch_size = batch_size
-        self._busy = 0
         self._waiting: deque[tuple[RowCommit, asyncio.Future[Any]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -107,13 +131,12 @@ class CommitQueue:
         """What SQL answered. Raises psycopg.Error, DatabaseUnavailableError and QueueFullError."""
         if self._batch_size == 1:
             return await self._send_alone(commit)
-        if self._busy < self._lanes:
-            self._busy += 1
+        if self.busy < self._lanes:
+            lane = _Lane(self)
             try:
                 return await self._send_alone(commit)
             finally:
-                self._busy -= 1
-                self._pump()
+                lane.leave()
         if len(self._waiting) >= MAX_WAITING:
             raise QueueFullError
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -127,44 +150,43 @@ class CommitQueue:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _pump(self) -> None:
-        while self._waiting and self._busy < self._lanes:
+    def pump(self) -> None:
+        """Sends what waits, as far as there are lanes."""
+        while self._waiting and self.busy < self._lanes:
             count = min(self._batch_size, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(count)]
-            self._busy += 1
-            task = asyncio.get_running_loop().create_task(self._send_batch(batch))
+            task = asyncio.get_running_loop().create_task(self._send_batch(batch, _Lane(self)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _send_batch(self, batch: list[tuple[RowCommit, asyncio.Future[Any]]]) -> None:
-        alone = batch
+    async def _send_batch(self, batch: list[tuple[RowCommit, asyncio.Future[Any]]], lane: _Lane) -> None:
         try:
-            if len(batch) > 1:
-                items = b"[" + b",".join([commit.item() for commit, _ in batch]) + b"]"
-                # A commit that waits for somebody's row lock must not hold up its neighbours: then they part.
-                calls = [Call(_BEGIN), Call(_LOCK_TIMEOUT), Call(_BATCH, (items,)), Call(_COMMIT)]
-                try:
-                    results = await self._database.run(calls)
-                except psycopg.Error:
-                    pass  # whose fault it was shows when each is sent by itself
-                else:
-                    alone = []
-                    for (_, answer), outcome in zip(
-                        batch, orjson.loads(results[2].get_value(0, 0) or b"[]"), strict=True
-                    ):
-                        if not answer.done():
-                            answer.set_result(outcome)
+            if len(batch) > 1 and await self._send_together(batch):
+                return
+            await asyncio.gather(*(self._resolve(commit, answer) for commit, answer in batch))
         except BaseException as error:
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)
             if not isinstance(error, Exception):
                 raise
-            return
         finally:
-            self._busy -= 1
-            self._pump()
-        await asyncio.gather(*(self._resolve(commit, answer) for commit, answer in alone))
+            lane.leave()
+
+    async def _send_together(self, batch: list[tuple[RowCommit, asyncio.Future[Any]]]) -> bool:
+        """Whether the batch went through; after a database error whose fault it was shows when each is sent alone."""
+        items = b"[" + b",".join([commit.item() for commit, _ in batch]) + b"]"
+        # A commit that waits for somebody's row lock must not hold up its neighbours: then they part.
+        calls = [Call(_BEGIN), Call(_LOCK_TIMEOUT), Call(_BATCH, (items,)), Call(_COMMIT)]
+        try:
+            results = await self._database.run(calls)
+        except psycopg.Error:
+            return False
+        outcomes = orjson.loads(results[2].get_value(0, 0) or b"[]")
+        for (_, answer), outcome in zip(batch, outcomes, strict=True):
+            if not answer.done():
+                answer.set_result(outcome)
+        return True
 
     async def _resolve(self, commit: RowCommit, answer: asyncio.Future[Any]) -> None:
         try:

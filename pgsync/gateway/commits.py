@@ -16,6 +16,7 @@ from pgsync.gateway.commit_queue import CommitQueue, QueueFullError, RowCommit
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.query import check_id
+from pgsync.log import Event, emit
 from pgsync.models import Kind
 from pgsync.stream.feed import Feed
 
@@ -132,6 +133,8 @@ class Committer:
         last_sync_id: int | None = outcome.get("lastSyncId")
         if last_sync_id is None:
             last_sync_id = await self._feed.confirmed(server_tx_id, self._confirm_seconds)
+            if last_sync_id is None:
+                emit(Event.COMMIT_UNCONFIRMED, server_tx_id=server_tx_id, waited_seconds=self._confirm_seconds)
         return wire.receipt(
             client_tx_id=key,
             server_tx_id=server_tx_id,

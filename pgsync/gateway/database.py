@@ -36,7 +36,7 @@ class Database:
     """A pool of at most `size` connections of the gateway role.
 
     `wait_seconds` bounds the wait for a free connection and `max_waiting` the number of those who wait; beyond either
-    the request fails with DatabaseUnavailableError instead of joining a line that only grows.
+    the request fails with DatabaseUnavailableError instead of joining a line that only grows. A timeout of 0 is none.
     """
 
     def __init__(
@@ -46,13 +46,16 @@ class Database:
         size: int,
         application_name: str = "pgsync gateway",
         statement_timeout_seconds: float = 30.0,
+        lock_timeout_seconds: float = 0.0,
         wait_seconds: float = 10.0,
         max_waiting: int = 1000,
     ) -> None:
         self._conninfo = conninfo
         self._size = size
         self._application_name = application_name
-        self._options = f"{SESSION_OPTIONS} -c statement_timeout={round(statement_timeout_seconds * 1000)}"
+        timeouts = {"statement_timeout": statement_timeout_seconds, "lock_timeout": lock_timeout_seconds}
+        limits = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in timeouts.items())
+        self._options = f"{SESSION_OPTIONS} {limits}"
         self._wait_seconds = wait_seconds
         self._max_waiting = max_waiting
         self._free: list[Connection] = []

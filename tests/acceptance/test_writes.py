@@ -204,6 +204,19 @@ async def test_one_bad_write_among_many_harms_nobody_else(client: Client) -> Non
         receipt(reply)
 
 
+async def test_writers_who_wait_for_a_locked_row_keep_nobody_else_waiting(world: World, client: Client) -> None:
+    await client.create("tasks", "locked", {"title": "x"})
+    with world.database.connect(autocommit=False) as other:
+        other.execute("UPDATE tasks SET priority = 1 WHERE id = 'locked'")
+        waiting = [asyncio.ensure_future(client.update("tasks", "locked", {"priority": n})) for n in range(6)]
+        replies = await asyncio.gather(*(client.create("tasks", f"t{n}", {"title": "x"}) for n in range(100)))
+        assert all(receipt(reply) for reply in replies)
+        assert not any(task.done() for task in waiting)
+        other.commit()
+    for reply in await asyncio.gather(*waiting):
+        receipt(reply)
+
+
 # --- tenants ------------------------------------------------------------------------------------------------------
 
 
