@@ -20,6 +20,7 @@ from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Authenticator, seconds_until
 from pgsync.gateway.bootstrap import Bootstrap
 from pgsync.gateway.commit_queue import CommitQueue
+from pgsync.gateway.commit_records import CommitRecords
 from pgsync.gateway.commits import Committer
 from pgsync.gateway.credentials import Credentials
 from pgsync.gateway.database import Database
@@ -132,7 +133,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             schema=schema,
             feed=feed,
             body_limit_bytes=config.body_limit_bytes,
-            others=[Credentials(writes, end_sessions=end_credential)],
+            others=[Credentials(writes, end_sessions=end_credential), CommitRecords(reads, feed)],
         )
 
         async def on_message(message: Mapping[str, Any]) -> None:

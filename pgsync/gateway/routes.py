@@ -99,7 +99,12 @@ class Routes:
 
     def _route(self, path: str, **handlers: Handler) -> None:
         segments = tuple(path.split("/")[1:])
-        self._routes.setdefault(len(segments), []).append((segments, handlers))
+        known = self._routes.setdefault(len(segments), [])
+        for pattern, others in known:
+            if pattern == segments:
+                others.update(handlers)
+                return
+        known.append((segments, handlers))
 
     # --- one request ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,5 @@
+-- Indexes for reading back what happened: the logs by sync id, commit records by time, premises on groups by transaction.
+
+CREATE INDEX position_last_sync_id_idx ON pgsync_private.position (last_sync_id);
+CREATE INDEX change_xid_seq_idx ON pgsync_private.change (xid, seq);
+CREATE INDEX commit_organization_id_created_at_idx ON pgsync_private.commit (organization_id, created_at, server_tx_id);
