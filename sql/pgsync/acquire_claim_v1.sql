@@ -1,13 +1,15 @@
--- Takes a lease on a row, or on parts of it, for an authenticated identity, or a place in line for it. The row need not exist.
+-- Takes a lease on a row, or on parts of it, for an authenticated identity, or a place in line for it. The row need not exist; one that is
+-- there must be one that the participant sees, or he could keep others from rows that are none of his business.
 -- p_request: {"model", "id", "claimId", "description" (or "reason"), "queue", "ttl", "meta", "target": {"model", "id", "field", "fields", "meta"}}
+-- p_new_id: the id of a new claim whose claimId the request leaves open; a repeated call with the same one finds what the first one made.
 -- A claim belongs to the participant: one that holds these parts already, with whichever credential, gets the same lease again.
 -- A newcomer overtakes nobody: it is let in beside holders and waiters only if its parts are disjoint from theirs.
 -- On a model with claims="enforced" it waits for the writers of the row that are under way, whoever they are.
 -- Answer: {"outcome": "answered", "status": 201 or 202, "answer"}, or {"outcome": "refused", "error": {"code", "message", ..}} with
--- entity_claimed (when queue is false), claim_lost (claimId has ended), queue_too_deep, malformed_claim and those of grants and models.
+-- entity_claimed (when queue is false), entity_not_found, claim_lost (claimId has ended), queue_too_deep, malformed_claim and those of grants and models.
 -- Raises: PS101 for another isolation level than READ COMMITTED, PS106 for an id that the key's type does not take.
 -- SECURITY DEFINER: claims are private; owned by the writer because it looks at rows under row-level security.
-CREATE OR REPLACE FUNCTION pgsync.acquire_claim_v1(p_identity jsonb, p_request jsonb)
+CREATE OR REPLACE FUNCTION pgsync.acquire_claim_v1(p_identity jsonb, p_request jsonb, p_new_id text DEFAULT NULL)
   RETURNS jsonb
   LANGUAGE plpgsql
   VOLATILE
@@ -49,7 +51,6 @@ BEGIN
   IF v_problem IS NOT NULL THEN
     RETURN pgsync_private.claim_refusal(v_problem);
   END IF;
-  v_row_seen := pgsync_generated.row_texts(v_model[1], v_id, '{id}') IS NOT NULL;
   v_scope := pgsync_generated.claim_scope(v_model[1], v_organization);
   SELECT pg_catalog.array_agg(DISTINCT pg_catalog.lower(f.f))
   INTO v_parts
@@ -62,14 +63,18 @@ BEGIN
   END IF;
   v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], v_id);
   v_now := pg_catalog.clock_timestamp();
+  v_row_seen := pgsync_generated.sees_row(v_model[1], v_id);
+  IF NOT v_row_seen AND pgsync_generated.row_texts(v_model[1], v_id, '{id}') IS NOT NULL THEN
+    RETURN pgsync_private.refusal('entity_not_found', pg_catalog.format('you see no row %s/%s', v_model_key, v_id), '{"param": "id"}');
+  END IF;
 
   -- Again: the same claim by its id, or a lease that the participant has on these parts.
-  IF v_claim_id IS NOT NULL THEN
+  IF COALESCE(v_claim_id, p_new_id) IS NOT NULL THEN
     SELECT c.*
     INTO v_claim
     FROM pgsync_private.claim AS c
     WHERE c.organization_id = v_organization
-      AND c.id = v_claim_id;
+      AND c.id = COALESCE(v_claim_id, p_new_id);
     IF FOUND AND (v_claim.participant_kind, v_claim.participant_id, v_claim.model, v_claim.row_id) <> (v_kind, v_participant, v_model[1], v_id) THEN
       RETURN pgsync_private.refusal('malformed_claim', 'this claimId belongs to another claim', '{"param": "claimId"}');
     END IF;
@@ -79,7 +84,8 @@ BEGIN
         pg_catalog.format('claim %s on %s/%s has ended', v_claim_id, v_model_key, v_id),
         pg_catalog.jsonb_build_object('claimId', v_claim_id));
     END IF;
-  ELSE
+  END IF;
+  IF v_claim_id IS NULL AND v_claim.id IS NULL THEN
     SELECT c.*
     INTO v_claim
     FROM pgsync_private.claim AS c
@@ -151,7 +157,7 @@ BEGIN
   )
   SELECT
     v_organization,
-    COALESCE(v_claim_id, 'clm_' || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')),
+    COALESCE(v_claim_id, p_new_id, 'clm_' || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')),
     v_scope,
     v_model[1],
     v_model_key,
@@ -184,7 +190,7 @@ BEGIN
 END
 $function$;
 
-ALTER FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb) OWNER TO pgsync_writer;
-REVOKE ALL ON FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb) TO pgsync_gateway;
-COMMENT ON FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb) IS 'Takes a lease on a row or parts of it, or a place in line for it.';
+ALTER FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb, text) OWNER TO pgsync_writer;
+REVOKE ALL ON FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb, text) TO pgsync_gateway;
+COMMENT ON FUNCTION pgsync.acquire_claim_v1(jsonb, jsonb, text) IS 'Takes a lease on a row or parts of it, or a place in line for it.';

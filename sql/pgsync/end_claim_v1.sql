@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgsync.end_claim_v1(p_organization text, p_claim_id t
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_claim pgsync_private.claim;

@@ -27,7 +27,7 @@ BEGIN
         AND (
           NOT c.row_seen
           OR (c.participant_kind, c.participant_id) = (pgsync.participant_kind(), pgsync.participant_id())
-          OR pgsync_generated.row_texts(v_model, p_id, '{id}') IS NOT NULL
+          OR pgsync_generated.sees_row(v_model, p_id)
         )
     ),
     '[]');

@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.keep_claims()
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'
 AS $function$
 DECLARE

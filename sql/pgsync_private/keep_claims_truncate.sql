@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.keep_claims_truncate()
   LANGUAGE plpgsql
   VOLATILE
   SECURITY DEFINER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_claim pgsync_private.claim;

@@ -12,7 +12,7 @@ BEGIN
     OR (
       pgsync_private.check_claim_target(
         p_identity, pgsync_generated.resolve_model(p_claim.model_key), p_claim.model_key, p_claim.row_id, false) IS NULL
-      AND (NOT p_claim.row_seen OR pgsync_generated.row_texts(p_claim.model, p_claim.row_id, '{id}') IS NOT NULL)
+      AND (NOT p_claim.row_seen OR pgsync_generated.sees_row(p_claim.model, p_claim.row_id))
     );
 END
 $function$;
