@@ -35,6 +35,8 @@ BEGIN
     END IF;
   END IF;
 
+  -- One listener at a time, so that a transaction has one position whoever stores it; there is no unique index over partitions.
+  PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgsync positions', 0));
   INSERT INTO pgsync_private.position AS p (xid, first_sync_id, last_sync_id, commit_sync_ids)
   SELECT
     (t.t ->> 0)::xid8,
