@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pgsync import sqlfiles
-from pgsync.compile.functions import TableNames, render_dispatchers, render_functions
+from pgsync.compile.functions import TableNames, readable, render_dispatchers, render_functions
 from pgsync.compile.tables import table_statements
-from pgsync.expression import render_rule
 from pgsync.names import literal, quote
 from pgsync.schema.resolved import ResolvedModel, ResolvedSchema
 
@@ -100,19 +99,9 @@ def needs_full_identity(model: ResolvedModel) -> bool:
 
 def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]:
     names = TableNames(model)
-    readable = []
     writable = "true"
     if names.tenant is not None:
         writable = f"{names.tenant} = {names.tenant_value('(SELECT pgsync.organization_id())')}"
-        readable.append(writable)
-    if model.groups:
-        held = "ANY ((SELECT pgsync.sync_groups())::text[])"
-        belongs = [f"{literal(g.kind + ':')} || {quote(g.column)} = {held}" for g in model.groups]
-        readable.append(belongs[0] if len(belongs) == 1 else "(" + " OR ".join(belongs) + ")")
-    elif names.tenant is not None:
-        readable.append("(SELECT pgsync.holds_group('org:' || pgsync.organization_id()))")
-    if model.expression is not None:
-        readable.append(f"({render_rule(model.expression)})")
     context = {
         "key": model.key,
         "name": model.name,
@@ -123,7 +112,7 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         "identity_literal": literal(names.table),
         "tenant": names.tenant,
         "tenant_literal": literal(model.tenant_column or ""),
-        "readable": readable or ["true"],
+        "readable": readable(model),
         "writable": writable,
         "grant_literal": literal(model.typename.lower()),
         "rls_was_off": rls_was_off,

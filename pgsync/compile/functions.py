@@ -5,12 +5,14 @@ A commit reaches a model's static SQL through the dispatchers, so no statement i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pgsync import sqlfiles
 from pgsync.compile.columns import default_literal, expected, from_data
+from pgsync.expression import render_rule
 from pgsync.models import Kind
 from pgsync.names import literal, quote
 from pgsync.schema.resolved import ResolvedField, ResolvedModel
@@ -20,7 +22,9 @@ MODEL_FUNCTIONS = {
     "create": "text, jsonb",
     "update": "text, jsonb",
     "delete": "text",
-    "lock": "text",
+    "lock": "text, boolean",
+    "texts": "text, text[]",
+    "sees": "text",
     "diagnose": "jsonb",
     "record": "",
 }
@@ -29,8 +33,12 @@ MODEL_FUNCTIONS = {
 DISPATCHERS = {
     "resolve_model": ("resolve_model", "text"),
     "apply_operation": ("apply_operation", "text, text, text, jsonb"),
-    "lock_row": ("lock_row", "text, text"),
+    "lock_row": ("lock_row", "text, text, boolean"),
+    "row_texts": ("row_texts", "text, text, text[]"),
+    "sees_row": ("sees_row", "text, text"),
     "diagnose": ("diagnose_model", "text, jsonb"),
+    "claim_scope": ("claim_scope", "text, text"),
+    "claims_enforced": ("claims_enforced", "text"),
 }
 """Template and argument types of each function that names every model."""
 
@@ -62,6 +70,23 @@ class TableNames:
         return function if sql_type == "text" else f"{function}::{sql_type}"
 
 
+def readable(model: ResolvedModel) -> list[str]:
+    """What must hold of a row for a participant to see it: tenant, groups, rule. Constants are evaluated once a query."""
+    names = TableNames(model)
+    conditions = []
+    if names.tenant is not None:
+        conditions.append(f"{names.tenant} = {names.tenant_value('(SELECT pgsync.organization_id())')}")
+    if model.groups:
+        held = "ANY ((SELECT pgsync.sync_groups())::text[])"
+        belongs = [f"{literal(g.kind + ':')} || {quote(g.column)} = {held}" for g in model.groups]
+        conditions.append(belongs[0] if len(belongs) == 1 else "(" + " OR ".join(belongs) + ")")
+    elif names.tenant is not None:
+        conditions.append("(SELECT pgsync.holds_group('org:' || pgsync.organization_id()))")
+    if model.expression is not None:
+        conditions.append(f"({render_rule(model.expression)})")
+    return conditions or ["true"]
+
+
 def render_functions(model: ResolvedModel) -> dict[str, str]:
     """The statements of a model's functions by signature, e.g. `pgsync_generated.task_create(text, jsonb)`."""
     view = _view(model)
@@ -80,7 +105,15 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
         for model in models:
             spellings[str(getattr(model, spelling)).lower()] = model
     context: dict[str, Any] = {
-        "models": [{"name": m.name} for m in sorted(models, key=lambda m: m.name)],
+        "models": [
+            {
+                "name": m.name,
+                "shared": m.tenant_column is None,
+                "enforced": m.claims == "enforced",
+                **_archiving(m),
+            }
+            for m in sorted(models, key=lambda m: m.name)
+        ],
         "spellings": [
             {"literal": literal(name), "answer": _answer(model)} for name, model in sorted(spellings.items())
         ],
@@ -96,7 +129,39 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
 
 def _answer(model: ResolvedModel) -> str:
     mutable = "true" if model.mutable else "false"
-    return f"ARRAY['{model.name}', {literal(model.typename.lower())}, {literal(model.key)}, '{mutable}']"
+    conflict = literal(json.dumps(dict(model.conflict), sort_keys=True)) if model.conflict else "NULL"
+    archived = literal(archive_field.name) if (archive_field := _archive_field(model)) is not None else "NULL"
+    names = f"'{model.name}', {literal(model.typename.lower())}, {literal(model.key)}"
+    return f"ARRAY[{names}, '{mutable}', {conflict}, {archived}]"
+
+
+def _archive_field(model: ResolvedModel) -> ResolvedField | None:
+    """The field that the actions archive and unarchive set: a date or a boolean by its conventional name."""
+    for f in model.declared:
+        if f.array:
+            continue
+        if f.name in ("archivedAt", "archived_at") and f.kind is Kind.TIMESTAMPTZ and f.nullable:
+            return f
+        if f.name == "archived" and f.kind is Kind.BOOLEAN:
+            return f
+    return None
+
+
+def _archiving(model: ResolvedModel) -> dict[str, str]:
+    f = _archive_field(model)
+    if f is None:
+        return {"archive": "", "unarchive": ""}
+    name = literal(f.name)
+    if f.kind is Kind.BOOLEAN:
+        return {
+            "archive": f"pg_catalog.jsonb_build_object({name}, true)",
+            "unarchive": f"pg_catalog.jsonb_build_object({name}, false)",
+        }
+    now = "pgsync_private.iso(pg_catalog.statement_timestamp())"
+    return {
+        "archive": f"pg_catalog.jsonb_build_object({name}, {now})",
+        "unarchive": f"pg_catalog.jsonb_build_object({name}, NULL)",
+    }
 
 
 def _ownership(signature: str, *, writer: bool) -> str:
@@ -156,7 +221,9 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "inserted": _insert(model, names, base, tenant_field, id_cast),
         "updated": _update(model, base),
         "where": where,
+        "readable": readable(model),
         "converted": [{"literal": literal(f.name), "value": from_data(f)} for f in model.declared],
+        "texts": [{"literal": literal(f.name), "column": quote(f.column)} for f in model.fields],
         "recorded": [
             {"literal": literal(f.name), "changed": _changed(f)}
             for f in model.fields

@@ -25,11 +25,12 @@ CREATE TABLE pgsync_private.setting (
   CONSTRAINT setting_pkey PRIMARY KEY (name)
 );
 COMMENT ON TABLE pgsync_private.setting IS
-  'epoch: identity of the number line, new whenever it has to jump. change_retention_days: how long the change log is kept.';
+  'epoch: identity of the number line, new whenever it has to jump. change_retention_days: how long the change log is kept. change_floor_xid: no older change is in it.';
 INSERT INTO pgsync_private.setting (name, value)
 VALUES
   ('epoch', pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')),
-  ('change_retention_days', '7');
+  ('change_retention_days', '7'),
+  ('change_floor_xid', '0');
 
 CREATE TABLE pgsync_private.schema_version (
   version integer NOT NULL,
@@ -107,6 +108,8 @@ CREATE TABLE pgsync_private.commit (
   on_behalf_of_id text,
   operation_count integer NOT NULL,
   operations jsonb NOT NULL,
+  read_set jsonb NOT NULL DEFAULT '[]',
+  claims jsonb NOT NULL DEFAULT '[]',
   result jsonb NOT NULL,
   created_at timestamptz NOT NULL,
   day_of_three smallint NOT NULL,
@@ -130,17 +133,39 @@ CREATE TABLE pgsync_private.change (
   fields text[],
   sync_groups text[],
   server_tx_id text,
+  actor_kind text,
+  actor_id text,
   role_name text NOT NULL,
   changed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) PARTITION BY RANGE (changed_at);
-CREATE INDEX change_row_idx ON pgsync_private.change (row_id, model, organization_id);
+CREATE INDEX change_row_idx ON pgsync_private.change (row_id, model, xid);
 CREATE TABLE pgsync_private.change_default PARTITION OF pgsync_private.change DEFAULT;
 COMMENT ON TABLE pgsync_private.change IS
   'Every change of a synced row by anybody, written in the writer''s own transaction: which transaction, which fields, who.';
 COMMENT ON COLUMN pgsync_private.change.op IS 'I, U, D as in the stream; T: the table was truncated (row_id is empty).';
 COMMENT ON COLUMN pgsync_private.change.fields IS 'Wire names of the changed fields; null for I, D and T.';
 COMMENT ON COLUMN pgsync_private.change.server_tx_id IS 'The commit that made the change; null for direct SQL.';
+COMMENT ON COLUMN pgsync_private.change.actor_id IS 'The participant whose commit made the change; null for direct SQL.';
 COMMENT ON COLUMN pgsync_private.change.role_name IS 'The database role that wrote.';
+
+CREATE TABLE pgsync_private.tracked_premise (
+  organization_id text NOT NULL,
+  participant_kind text NOT NULL,
+  participant_id text NOT NULL,
+  model text NOT NULL,
+  model_key text NOT NULL,
+  row_id text NOT NULL,
+  sync_group text NOT NULL,
+  on_stale text NOT NULL,
+  read_at bigint,
+  evidence jsonb NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  CONSTRAINT tracked_premise_pkey PRIMARY KEY (participant_id, organization_id, participant_kind, model, row_id, sync_group),
+  CONSTRAINT tracked_premise_on_stale_check CHECK (on_stale IN ('reject', 'notify'))
+);
+CREATE INDEX tracked_premise_created_at_idx ON pgsync_private.tracked_premise (created_at);
+COMMENT ON TABLE pgsync_private.tracked_premise IS
+  'What participants asked to be told about with their next commit: a row (model, row_id) or a group; the other is empty.';
 
 CREATE TABLE pgsync_private.position (
   xid xid8 NOT NULL,
@@ -178,12 +203,15 @@ ALTER TABLE pgsync_private.commit_1 OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.commit_2 OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.change OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.change_default OWNER TO pgsync_owner;
+ALTER TABLE pgsync_private.tracked_premise OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.position OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.position_default OWNER TO pgsync_owner;
 ALTER TABLE pgsync_private.checkpoint OWNER TO pgsync_owner;
 
 GRANT SELECT, INSERT ON TABLE pgsync_private.commit TO pgsync_writer;
-GRANT SELECT ON TABLE pgsync_private.change, pgsync_private.position TO pgsync_writer;
+GRANT SELECT ON TABLE pgsync_private.change, pgsync_private.position, pgsync_private.setting TO pgsync_writer;
+GRANT SELECT ON TABLE pgsync_private.schema_version TO pgsync_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE pgsync_private.tracked_premise TO pgsync_writer;
 
 CREATE TYPE pgsync_private.planned_operation AS (
   index integer,
@@ -191,7 +219,14 @@ CREATE TYPE pgsync_private.planned_operation AS (
   model text,
   model_key text,
   id text,
-  data jsonb
+  data jsonb,
+  fields text[],
+  claim_id text,
+  fence_token bigint,
+  read_at bigint,
+  on_stale text,
+  policy text,
+  held boolean
 );
 ALTER TYPE pgsync_private.planned_operation OWNER TO pgsync_owner;
 COMMENT ON TYPE pgsync_private.planned_operation IS 'One operation of a commit after its checks: what remains is to run it.';

@@ -15,6 +15,12 @@ BEGIN
       RETURN pgsync_generated.{{ m.name }}_create(p_id, p_data);
     ELSIF p_action = 'delete' THEN
       RETURN pgsync_generated.{{ m.name }}_delete(p_id);
+{% if m.archive %}
+    ELSIF p_action = 'archive' THEN
+      RETURN pgsync_generated.{{ m.name }}_update(p_id, {{ m.archive }});
+    ELSIF p_action = 'unarchive' THEN
+      RETURN pgsync_generated.{{ m.name }}_update(p_id, {{ m.unarchive }});
+{% endif %}
     END IF;
   END IF;
 {% endfor %}

@@ -1,5 +1,5 @@
--- Locks a row of {{ m.key }} until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_lock(p_id text)
+-- Locks a row of {{ m.key }} until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -14,10 +14,17 @@ BEGIN
 {% if m.id_check %}
   {{ m.id_check }}
 {% endif %}
-  PERFORM
-  FROM {{ m.table }} AS t
-  WHERE {{ m.where }}
-  FOR UPDATE;
+  IF p_exclusive THEN
+    PERFORM
+    FROM {{ m.table }} AS t
+    WHERE {{ m.where }}
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM {{ m.table }} AS t
+    WHERE {{ m.where }}
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;

@@ -8,12 +8,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN {{ m.old_tenant }} ELSE {{ m.new_tenant }} END));
   IF TG_OP = 'UPDATE' THEN
     IF {{ m.key_unchanged }} THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         {{ m.new_tenant }},
         '{{ m.name }}',
@@ -28,18 +33,20 @@ BEGIN
           NULL),
         {{ m.both_groups }},
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES ({{ m.old_tenant }}, '{{ m.name }}', {{ m.old_id }}, 'D', {{ m.old_groups }}, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES ({{ m.old_tenant }}, '{{ m.name }}', {{ m.old_id }}, 'D', {{ m.old_groups }}, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES ({{ m.new_tenant }}, '{{ m.name }}', {{ m.new_id }}, 'I', {{ m.new_groups }}, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES ({{ m.new_tenant }}, '{{ m.name }}', {{ m.new_id }}, 'I', {{ m.new_groups }}, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END

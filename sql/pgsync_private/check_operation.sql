@@ -31,16 +31,22 @@ BEGIN
       'model', p_operation ->> 'model',
       'param', 'model');
   END IF;
-  IF p_action NOT IN ('create', 'update', 'delete') THEN
+  IF p_action NOT IN ('create', 'update', 'delete', 'archive', 'unarchive') THEN
     RETURN pg_catalog.jsonb_build_object(
       'code', 'commit_operation_unsupported',
-      'message', pg_catalog.format('action %s is not supported; use create, update or delete', pg_catalog.to_json(p_action)),
+      'message', pg_catalog.format('there is no action %s; use create, update, delete, archive or unarchive', pg_catalog.to_json(p_action)),
       'param', 'action');
   END IF;
-  v_grant := p_model[2] || '.' || p_action;
+  IF p_action IN ('archive', 'unarchive') AND p_model[6] IS NULL THEN
+    RETURN pg_catalog.jsonb_build_object(
+      'code', 'commit_operation_unsupported',
+      'message', pg_catalog.format('model %s cannot be archived: it has neither a field archivedAt (date) nor archived (boolean)', p_model[3]),
+      'param', 'action');
+  END IF;
+  v_grant := p_model[2] || '.' || CASE WHEN p_action IN ('archive', 'unarchive') THEN 'update' ELSE p_action END;
   IF pg_catalog.jsonb_array_length(COALESCE(p_grants, '[]')) > 0
     AND NOT p_grants ? v_grant
-    AND NOT p_grants ? ('*.' || p_action)
+    AND NOT p_grants ? ('*' || pg_catalog.substr(v_grant, pg_catalog.strpos(v_grant, '.')))
   THEN
     RETURN pg_catalog.jsonb_build_object(
       'code', 'capability_scope_denied',
@@ -65,9 +71,17 @@ BEGIN
       'message', 'a row id has 1 to 255 characters and no control characters',
       'param', 'id');
   END IF;
-  IF COALESCE(NULLIF(p_operation -> 'readAt', 'null'), NULLIF(p_operation -> 'claimId', 'null'), NULLIF(p_operation -> 'fenceToken', 'null')) IS NOT NULL THEN
-    -- A guard that cannot be kept is refused, never ignored.
-    RETURN '{"code": "commit_operation_unsupported", "message": "this version keeps no premises and claims: leave out readAt, claim and fenceToken", "param": "readAt"}';
+  IF COALESCE(p_operation ->> 'readAt', '0') !~ '^[0-9]{1,18}$' THEN
+    RETURN '{"code": "commit_operation_invalid", "message": "readAt is a sync id: the stamp of what was read", "param": "readAt"}';
+  END IF;
+  IF COALESCE(p_operation ->> 'onStale', 'reject') NOT IN ('reject', 'notify', 'overwrite') THEN
+    RETURN '{"code": "commit_operation_invalid", "message": "onStale is reject, notify or overwrite", "param": "onStale"}';
+  END IF;
+  IF COALESCE(p_operation ->> 'fenceToken', '0') !~ '^[0-9]{1,18}$' THEN
+    RETURN '{"code": "commit_operation_invalid", "message": "fenceToken is the number that came with the claim", "param": "fenceToken"}';
+  END IF;
+  IF COALESCE(pg_catalog.jsonb_typeof(p_operation -> 'claimId'), 'null') NOT IN ('string', 'null') THEN
+    RETURN '{"code": "commit_operation_invalid", "message": "a claim is named by its id", "param": "claimId"}';
   END IF;
   RETURN NULL;
 END

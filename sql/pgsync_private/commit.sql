@@ -1,7 +1,8 @@
--- The whole way of a commit, in the caller's transaction: identity, idempotency, grants, existence, the operations, the receipt.
--- A refusal by rule is returned and has written nothing; what the database itself refuses is raised and undoes everything.
--- p_request: {"route", "operations": [{"action", "model", "id", "data", "transactionId", ..}], "reads", "track"}; the spelling of
--- WebSocket frames ("type" and "input") is taken too. Answer: see pgsync.commit_v1.
+-- The whole way of a commit, in the caller's transaction: identity, idempotency, grants, existence, claims, premises, the operations, the
+-- receipt. Everything is checked before anything is written. A refusal by rule is returned and has written nothing; what the database
+-- itself refuses is raised and undoes everything.
+-- p_request: {"route", "operations": [{"action", "model", "id", "data", "transactionId", "readAt", "onStale", "claimId", "fenceToken"}],
+-- "reads", "track"}; the spelling of WebSocket frames ("type" and "input") is taken too. p_evidence: see pgsync.commit_v1.
 -- Runs with the rights of pgsync_writer, whose functions call it; subject to row-level security.
 CREATE OR REPLACE FUNCTION pgsync_private.commit(p_identity jsonb, p_key text, p_request jsonb, p_evidence jsonb)
   RETURNS jsonb
@@ -27,7 +28,13 @@ DECLARE
   v_problem jsonb;
   v_plan pgsync_private.planned_operation[];
   v_planned pgsync_private.planned_operation;
-  v_missing text[];
+  v_premises jsonb := '[]';
+  v_track jsonb := '[]';
+  v_guarded boolean := false;
+  v_refused jsonb;
+  v_notifications jsonb := '[]';
+  v_claims jsonb := '[]';
+  v_held integer := 0;
   v_status text;
   v_ordinal integer;
   v_server_tx_id text;
@@ -83,17 +90,26 @@ BEGIN
       pg_catalog.format('a commit holds at most 500 operations, this one has %s', v_count),
       '{"param": "operations"}');
   END IF;
-  IF COALESCE(pg_catalog.jsonb_array_length(NULLIF(p_request -> 'reads', 'null')), 0) > 0
-    OR COALESCE(pg_catalog.jsonb_array_length(NULLIF(p_request -> 'track', 'null')), 0) > 0
-  THEN
-    -- A guard that cannot be kept is refused, never ignored.
-    RETURN pgsync_private.refusal('commit_operation_unsupported', 'this version keeps no read premises: leave out reads and track', '{"param": "reads"}');
+  IF p_request -> 'reads' IS NOT NULL AND p_request -> 'reads' <> 'null' THEN
+    v_problem := pgsync_private.check_reads(p_identity, p_request -> 'reads', 'reads', 'reject', '{reject,notify,overwrite}');
+    v_premises := COALESCE(v_problem -> 'premises', '[]');
+    v_guarded := v_premises <> '[]';
   END IF;
-  IF v_count = 0 THEN
+  IF v_problem -> 'problem' IS NULL AND p_request -> 'track' IS NOT NULL AND p_request -> 'track' <> 'null' THEN
+    v_problem := pgsync_private.check_reads(p_identity, p_request -> 'track', 'track', 'notify', '{reject,notify}');
+    v_track := COALESCE(v_problem -> 'premises', '[]');
+  END IF;
+  v_problem := v_problem -> 'problem';
+  IF v_problem IS NOT NULL THEN
+    RETURN pgsync_private.refusal(v_problem ->> 'code', v_problem ->> 'message', v_problem - 'code' - 'message');
+  END IF;
+  IF pg_catalog.jsonb_array_length(v_premises) + pg_catalog.jsonb_array_length(v_track) > 500 THEN
+    RETURN pgsync_private.refusal('commit_operation_invalid', 'reads and track hold at most 500 entries together', '{"param": "reads"}');
+  END IF;
+  IF v_count = 0 AND v_track = '[]' THEN
     RETURN pgsync_private.refusal('commit_operation_required', 'a commit needs at least one operation', '{"param": "operations"}');
   END IF;
 
-  -- Everything is checked before anything is written.
   FOR v_index IN 0..v_count - 1
   LOOP
     v_operation := v_operations -> v_index;
@@ -108,42 +124,64 @@ BEGIN
         v_problem ->> 'message',
         v_problem - 'code' - 'message' || CASE WHEN v_count > 1 THEN pg_catalog.jsonb_build_object('operation', v_index) ELSE '{}' END);
     END IF;
-    v_planned := ROW(v_index, v_action, v_model[1], v_model[3], v_id, v_data);
+    v_planned := ROW(
+      v_index, v_action, v_model[1], v_model[3], v_id, v_data, NULL,
+      v_operation ->> 'claimId', (v_operation ->> 'fenceToken')::bigint, (v_operation ->> 'readAt')::bigint,
+      COALESCE(v_operation ->> 'onStale', v_model[5]::jsonb ->> v_kind, 'reject'), v_model[5]::jsonb ->> v_kind, false);
+    IF v_action = 'update' THEN
+      v_planned.fields := ARRAY(SELECT k.k FROM pg_catalog.jsonb_object_keys(v_data) AS k(k));
+    END IF;
+    v_guarded := v_guarded OR v_planned.read_at IS NOT NULL OR v_planned.claim_id IS NOT NULL;
     v_plan[v_index] := v_planned;
-    v_redacted := v_redacted || pg_catalog.jsonb_build_object('action', v_action, 'model', v_model[3], 'id', v_id);
+    v_redacted := v_redacted || pg_catalog.jsonb_build_object('action', v_action, 'model', v_operation ->> 'model', 'id', v_id);
     IF v_operation ->> 'transactionId' IS NOT NULL THEN
       v_echo := COALESCE(v_echo, '[]')
         || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(v_model[3], v_id, v_operation ->> 'transactionId'));
     END IF;
   END LOOP;
 
-  -- Targets are locked in one global order, so that two commits cannot wait for each other. A single operation locks by itself.
-  IF v_count > 1 THEN
-    FOR v_planned IN
-      SELECT p.*
-      FROM pg_catalog.unnest(v_plan) AS p
-      WHERE p.action <> 'create'
-        AND NOT EXISTS (
-          SELECT
-          FROM pg_catalog.unnest(v_plan) AS e
-          WHERE e.action = 'create'
-            AND e.model = p.model
-            AND e.id = p.id
-            AND e.index < p.index
-        )
-      ORDER BY p.model, p.id
-    LOOP
-      IF NOT pgsync_generated.lock_row(v_planned.model, v_planned.id) THEN
-        v_missing := pg_catalog.array_append(v_missing, v_planned.id);
-      END IF;
-    END LOOP;
-    IF v_missing IS NOT NULL THEN
-      RETURN pgsync_private.refusal(
-        'mutate_update_entity_not_found',
-        pg_catalog.format('no such row: %s', pg_catalog.array_to_string(v_missing, ', ')),
-        pg_catalog.jsonb_build_object('missingIds', pg_catalog.to_jsonb(v_missing)));
+  -- Targets and premises are locked in one global order, so that two commits cannot wait for each other. A single operation without a
+  -- premise locks its row by itself.
+  IF v_count > 1 OR v_guarded THEN
+    v_refused := pgsync_private.lock_commit(v_organization, v_plan, v_premises);
+    IF v_refused IS NOT NULL THEN
+      RETURN v_refused;
     END IF;
+  ELSIF v_count = 1 THEN
+    v_ignored := pgsync_private.lock_claim_target(v_organization, v_planned.model, COALESCE(v_planned.id, ''), false);
   END IF;
+
+  FOR v_index IN 0..v_count - 1
+  LOOP
+    v_planned := v_plan[v_index];
+    v_problem := pgsync_private.check_claims(
+      p_identity, v_planned.model, v_operations -> v_index ->> 'model', v_planned.id, v_planned.fields, v_planned.claim_id,
+      v_planned.fence_token, v_planned.policy);
+    IF v_problem IS NOT NULL THEN
+      RETURN pgsync_private.refusal(
+        v_problem ->> 'code',
+        v_problem ->> 'message',
+        v_problem - 'code' - 'message' || CASE WHEN v_count > 1 THEN pg_catalog.jsonb_build_object('operation', v_index) ELSE '{}' END);
+    END IF;
+  END LOOP;
+
+  IF v_guarded THEN
+    v_problem := pgsync_private.check_premises(p_identity, v_plan, v_premises, p_evidence);
+    IF v_problem -> 'refused' IS NOT NULL THEN
+      RETURN v_problem -> 'refused';
+    END IF;
+    v_notifications := v_problem -> 'notifications';
+    FOR v_index IN SELECT h.h::integer FROM pg_catalog.jsonb_array_elements_text(v_problem -> 'held') AS h(h)
+    LOOP
+      v_plan[v_index].held := true;
+      v_held := v_held + 1;
+    END LOOP;
+  END IF;
+  v_problem := pgsync_private.check_tracked(p_identity, v_count, v_track, p_evidence);
+  IF v_problem -> 'refused' IS NOT NULL THEN
+    RETURN v_problem -> 'refused';
+  END IF;
+  v_notifications := v_notifications || COALESCE(v_problem -> 'notifications', '[]');
 
   v_ordinal := COALESCE(NULLIF(pg_catalog.current_setting('pgsync.ordinal', true), '')::integer + 1, 0);
   v_server_tx_id := pg_catalog.pg_current_xact_id()::text || '-' || v_ordinal;
@@ -168,6 +206,7 @@ BEGIN
   FOR v_index IN 0..v_count - 1
   LOOP
     v_planned := v_plan[v_index];
+    CONTINUE WHEN v_planned.held;
     v_status := pgsync_generated.apply_operation(v_planned.action, v_planned.model, v_planned.id, v_planned.data);
     IF v_status = 'missing' THEN
       v_ignored := pg_catalog.set_config('pgsync.commit', '', true);
@@ -183,6 +222,13 @@ BEGIN
         DETAIL = pg_catalog.format('operation %s', v_planned.index),
         HINT = 'An earlier operation of the same commit deleted it.';
     END IF;
+    IF v_planned.fence_token IS NOT NULL THEN
+      v_ignored := pgsync_private.note_fence_token(v_organization, v_planned.model, v_planned.id, v_planned.fence_token);
+      v_claims := v_claims || pg_catalog.jsonb_build_object(
+        'id', v_planned.claim_id,
+        'target', pg_catalog.jsonb_build_object('scope', 'row', 'model', v_operations -> v_index ->> 'model', 'id', v_planned.id),
+        'fenceToken', v_planned.fence_token);
+    END IF;
   END LOOP;
   v_ignored := pg_catalog.set_config('pgsync.commit', '', true);
 
@@ -190,16 +236,18 @@ BEGIN
     'outcome', 'committed',
     'serverTxId', v_server_tx_id,
     'createdAt', pgsync_private.iso(v_created_at),
-    'ops', v_count,
-    'replayed', false);
+    'ops', v_count - v_held,
+    'replayed', false)
+    || CASE WHEN v_notifications = '[]' THEN '{}' ELSE pg_catalog.jsonb_build_object('notifications', v_notifications) END;
   INSERT INTO pgsync_private.commit (
     organization_id, participant_kind, participant_id, key, request_hash, server_tx_id, xid, ordinal, capability_id,
-    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, result, created_at, day_of_three
+    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, read_set, claims, result, created_at, day_of_three
   )
   VALUES (
     v_organization, v_kind, v_participant, p_key, v_hash, v_server_tx_id, pg_catalog.pg_current_xact_id(), v_ordinal,
     p_identity ->> 'capabilityId', p_identity -> 'onBehalfOf' ->> 'kind', p_identity -> 'onBehalfOf' ->> 'id', v_count,
-    v_redacted, v_result, v_created_at, ((v_created_at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3
+    v_redacted, v_premises || v_track, v_claims, v_result, v_created_at,
+    ((v_created_at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3
   );
   RETURN v_result;
 END

@@ -27,6 +27,8 @@ SET LOCAL search_path = '';
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.comments;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.comments;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.comments;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.comments;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.comments;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.comments;
 --   DROP POLICY IF EXISTS pgsync_select ON public.comments;
@@ -68,7 +70,9 @@ SET LOCAL search_path = '';
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.comment_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.comment_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.comment_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.comment_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.comment_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.comment_create(text, jsonb);
@@ -113,6 +117,8 @@ CREATE INDEX IF NOT EXISTS comments_organization_id_task_id_idx ON public.commen
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.projects;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.projects;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.projects;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.projects;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.projects;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.projects;
 --   DROP POLICY IF EXISTS pgsync_select ON public.projects;
@@ -154,7 +160,9 @@ CREATE INDEX IF NOT EXISTS comments_organization_id_task_id_idx ON public.commen
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.project_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.project_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.project_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.project_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.project_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.project_create(text, jsonb);
@@ -194,6 +202,8 @@ CREATE TABLE IF NOT EXISTS public.projects (
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.tasks;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.tasks;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.tasks;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.tasks;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.tasks;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.tasks;
 --   DROP POLICY IF EXISTS pgsync_select ON public.tasks;
@@ -235,7 +245,9 @@ CREATE TABLE IF NOT EXISTS public.projects (
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.task_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.task_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.task_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.task_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.task_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.task_create(text, jsonb);
@@ -505,9 +517,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.comment_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.comment_delete(text) IS '[pgsync model=comments hash=d4dabf6c4ded629c]';
 
--- function pgsync_generated.comment_lock(text)
--- Locks a row of comments until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.comment_lock(p_id text)
+-- function pgsync_generated.comment_lock(text, boolean)
+-- Locks a row of comments until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -515,19 +527,92 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_lock(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  PERFORM
-  FROM public.comments AS t
-  WHERE t.organization_id = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.comments AS t
+    WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.comments AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.comment_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.comment_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.comment_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_lock(text) IS '[pgsync model=comments hash=9db409170c8d33e0]';
+ALTER FUNCTION pgsync_generated.comment_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_lock(text, boolean) IS '[pgsync model=comments hash=3fab0c3d581a4840]';
+
+-- function pgsync_generated.comment_texts(text, text[])
+-- Values of a row of comments by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.comments AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('body', CASE WHEN t.body IS NOT NULL THEN pg_catalog.format('%s', t.body) END),
+        ('private', CASE WHEN t.private IS NOT NULL THEN pg_catalog.format('%s', t.private) END),
+        ('author_id', CASE WHEN t.author_id IS NOT NULL THEN pg_catalog.format('%s', t.author_id) END),
+        ('task_id', CASE WHEN t.task_id IS NOT NULL THEN pg_catalog.format('%s', t.task_id) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_texts(text, text[]) IS '[pgsync model=comments hash=e1278d1841b1954e]';
+
+-- function pgsync_generated.comment_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of comments: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.comments AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+      AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_sees(text) IS '[pgsync model=comments hash=9d850166bf2fc40f]';
 
 -- function pgsync_generated.comment_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -585,12 +670,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'comment',
@@ -608,18 +698,20 @@ BEGIN
           NULL),
         NULL,
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.organization_id, 'comment', OLD.id, 'D', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'comment', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.organization_id, 'comment', NEW.id, 'I', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'comment', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -627,7 +719,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.comment_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=18b63bc96737050e]';
+COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=bba7764f895d5219]';
 
 -- row_security public.comments (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of comments through pgsync. Restrictive policies bind the pgsync roles only.
@@ -705,6 +797,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
   EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.comments'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.comments;
+    DROP TRIGGER pgsync_31_keep_claims ON public.comments;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.comments
   FOR EACH ROW
@@ -950,9 +1055,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.project_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.project_delete(text) IS '[pgsync model=projects hash=9cae2203200b0226]';
 
--- function pgsync_generated.project_lock(text)
--- Locks a row of projects until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.project_lock(p_id text)
+-- function pgsync_generated.project_lock(text, boolean)
+-- Locks a row of projects until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -960,19 +1065,90 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_lock(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  PERFORM
-  FROM public.projects AS t
-  WHERE t.organization_id = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.projects AS t
+    WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.projects AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.project_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.project_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.project_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_lock(text) IS '[pgsync model=projects hash=872c1f89e682fd1d]';
+ALTER FUNCTION pgsync_generated.project_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_lock(text, boolean) IS '[pgsync model=projects hash=0d5f2283a99bf4d5]';
+
+-- function pgsync_generated.project_texts(text, text[])
+-- Values of a row of projects by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.projects AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('name', CASE WHEN t.name IS NOT NULL THEN pg_catalog.format('%s', t.name) END),
+        ('description', CASE WHEN t.description IS NOT NULL THEN pg_catalog.format('%s', t.description) END),
+        ('archived', CASE WHEN t.archived IS NOT NULL THEN pg_catalog.format('%s', t.archived) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_texts(text, text[]) IS '[pgsync model=projects hash=34421377d9c4e5a7]';
+
+-- function pgsync_generated.project_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of projects: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.projects AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.project_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_sees(text) IS '[pgsync model=projects hash=27bdd9f9a8a08865]';
 
 -- function pgsync_generated.project_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1024,12 +1200,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'project',
@@ -1046,18 +1227,20 @@ BEGIN
           NULL),
         NULL,
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.organization_id, 'project', OLD.id, 'D', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'project', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.organization_id, 'project', NEW.id, 'I', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'project', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1065,7 +1248,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.project_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=55bb563fc8440ef5]';
+COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=acd20a66d4aaf479]';
 
 -- row_security public.projects (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of projects through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1140,6 +1323,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
   EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.projects'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.projects;
+    DROP TRIGGER pgsync_31_keep_claims ON public.projects;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.projects
   FOR EACH ROW
@@ -1426,9 +1622,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.task_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.task_delete(text) IS '[pgsync model=tasks hash=eb2d14fec09eb27b]';
 
--- function pgsync_generated.task_lock(text)
--- Locks a row of tasks until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.task_lock(p_id text)
+-- function pgsync_generated.task_lock(text, boolean)
+-- Locks a row of tasks until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -1436,19 +1632,94 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_lock(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  PERFORM
-  FROM public.tasks AS t
-  WHERE t.organization_id = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.tasks AS t
+    WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.tasks AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.task_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.task_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.task_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_lock(text) IS '[pgsync model=tasks hash=90c137bcf355c32b]';
+ALTER FUNCTION pgsync_generated.task_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_lock(text, boolean) IS '[pgsync model=tasks hash=e2e942708de14a2f]';
+
+-- function pgsync_generated.task_texts(text, text[])
+-- Values of a row of tasks by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.tasks AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('title', CASE WHEN t.title IS NOT NULL THEN pg_catalog.format('%s', t.title) END),
+        ('status', CASE WHEN t.status IS NOT NULL THEN pg_catalog.format('%s', t.status) END),
+        ('priority', CASE WHEN t.priority IS NOT NULL THEN pg_catalog.format('%s', t.priority) END),
+        ('due', CASE WHEN t.due IS NOT NULL THEN pg_catalog.format('%s', t.due) END),
+        ('tags', CASE WHEN t.tags IS NOT NULL THEN pg_catalog.format('%s', t.tags) END),
+        ('assignee_id', CASE WHEN t.assignee_id IS NOT NULL THEN pg_catalog.format('%s', t.assignee_id) END),
+        ('project_id', CASE WHEN t.project_id IS NOT NULL THEN pg_catalog.format('%s', t.project_id) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_texts(text, text[]) IS '[pgsync model=tasks hash=18ebe408c784abe5]';
+
+-- function pgsync_generated.task_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of tasks: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.tasks AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.task_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_sees(text) IS '[pgsync model=tasks hash=5082fb2136d83cc0]';
 
 -- function pgsync_generated.task_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1524,12 +1795,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'task',
@@ -1550,18 +1826,20 @@ BEGIN
           NULL),
         NULL,
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.organization_id, 'task', OLD.id, 'D', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'task', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.organization_id, 'task', NEW.id, 'I', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'task', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1569,7 +1847,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.task_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=221be1d60d9ce57f]';
+COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=c46e4b00ca9fcc08]';
 
 -- row_security public.tasks (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of tasks through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1644,6 +1922,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
   EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.tasks'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.tasks;
+    DROP TRIGGER pgsync_31_keep_claims ON public.tasks;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.tasks
   FOR EACH ROW
@@ -1716,7 +2007,7 @@ $publication$;
 
 -- function pgsync_generated.resolve_model(text)
 -- The model that a name means, whatever its spelling (key, typename, table) and case:
--- {name in SQL, name in grants, key, whether clients may write it}; null when there is none.
+-- {name in SQL, name in grants, key, whether clients may write it, conflict modes as JSON or null, the field that archiving sets or null}; null when there is none.
 CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
   RETURNS text[]
   LANGUAGE plpgsql
@@ -1726,12 +2017,12 @@ CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
 AS $function$
 BEGIN
   RETURN CASE pg_catalog.lower(p_model)
-    WHEN 'comment' THEN ARRAY['comment', 'comment', 'comments', 'true']
-    WHEN 'comments' THEN ARRAY['comment', 'comment', 'comments', 'true']
-    WHEN 'project' THEN ARRAY['project', 'project', 'projects', 'true']
-    WHEN 'projects' THEN ARRAY['project', 'project', 'projects', 'true']
-    WHEN 'task' THEN ARRAY['task', 'task', 'tasks', 'true']
-    WHEN 'tasks' THEN ARRAY['task', 'task', 'tasks', 'true']
+    WHEN 'comment' THEN ARRAY['comment', 'comment', 'comments', 'true', NULL, NULL]
+    WHEN 'comments' THEN ARRAY['comment', 'comment', 'comments', 'true', NULL, NULL]
+    WHEN 'project' THEN ARRAY['project', 'project', 'projects', 'true', NULL, 'archived']
+    WHEN 'projects' THEN ARRAY['project', 'project', 'projects', 'true', NULL, 'archived']
+    WHEN 'task' THEN ARRAY['task', 'task', 'tasks', 'true', NULL, NULL]
+    WHEN 'tasks' THEN ARRAY['task', 'task', 'tasks', 'true', NULL, NULL]
     END;
 END
 $function$;
@@ -1739,7 +2030,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.resolve_model(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.resolve_model(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.resolve_model(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=93ed3bfd44f02a15]';
+COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=110be91ae4cf5452]';
 
 -- function pgsync_generated.apply_operation(text, text, text, jsonb)
 -- Runs one operation of a commit on its model. Returns created, exists, updated, deleted or missing.
@@ -1767,6 +2058,10 @@ BEGIN
       RETURN pgsync_generated.project_create(p_id, p_data);
     ELSIF p_action = 'delete' THEN
       RETURN pgsync_generated.project_delete(p_id);
+    ELSIF p_action = 'archive' THEN
+      RETURN pgsync_generated.project_update(p_id, pg_catalog.jsonb_build_object('archived', true));
+    ELSIF p_action = 'unarchive' THEN
+      RETURN pgsync_generated.project_update(p_id, pg_catalog.jsonb_build_object('archived', false));
     END IF;
   END IF;
   IF p_model = 'task' THEN
@@ -1788,11 +2083,11 @@ $function$;
 ALTER FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) IS '[pgsync hash=f8be5471965ab664]';
+COMMENT ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) IS '[pgsync hash=a77dbeac0e45392b]';
 
--- function pgsync_generated.lock_row(text, text)
--- Locks a row of a model until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text)
+-- function pgsync_generated.lock_row(text, text, boolean)
+-- Locks a row of a model until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -1801,22 +2096,78 @@ CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text)
 AS $function$
 BEGIN
   IF p_model = 'comment' THEN
-    RETURN pgsync_generated.comment_lock(p_id);
+    RETURN pgsync_generated.comment_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'project' THEN
-    RETURN pgsync_generated.project_lock(p_id);
+    RETURN pgsync_generated.project_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'task' THEN
-    RETURN pgsync_generated.task_lock(p_id);
+    RETURN pgsync_generated.task_lock(p_id, p_exclusive);
   END IF;
   RETURN false;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.lock_row(text, text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.lock_row(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.lock_row(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.lock_row(text, text) IS '[pgsync hash=5d796ce67d0e38fb]';
+ALTER FUNCTION pgsync_generated.lock_row(text, text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.lock_row(text, text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.lock_row(text, text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.lock_row(text, text, boolean) IS '[pgsync hash=c9126eac1bcabd69]';
+
+-- function pgsync_generated.row_texts(text, text, text[])
+-- Values of a row of a model by field, as their types print them; null when there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.row_texts(p_model text, p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_model = 'comment' THEN
+    RETURN pgsync_generated.comment_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'project' THEN
+    RETURN pgsync_generated.project_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'task' THEN
+    RETURN pgsync_generated.task_texts(p_id, p_fields);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.row_texts(text, text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.row_texts(text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.row_texts(text, text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.row_texts(text, text, text[]) IS '[pgsync hash=af1e6e9c73cc4056]';
+
+-- function pgsync_generated.sees_row(text, text)
+-- Whether the caller, whose identity has been set, sees a row of a model.
+CREATE OR REPLACE FUNCTION pgsync_generated.sees_row(p_model text, p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  IF p_model = 'comment' THEN
+    RETURN pgsync_generated.comment_sees(p_id);
+  END IF;
+  IF p_model = 'project' THEN
+    RETURN pgsync_generated.project_sees(p_id);
+  END IF;
+  IF p_model = 'task' THEN
+    RETURN pgsync_generated.task_sees(p_id);
+  END IF;
+  RETURN false;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.sees_row(text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.sees_row(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.sees_row(text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=d272a63ff1a4d950]';
 
 -- function pgsync_generated.diagnose(text, jsonb)
 -- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].
@@ -1845,5 +2196,43 @@ ALTER FUNCTION pgsync_generated.diagnose(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.diagnose(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.diagnose(text, jsonb) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=f93b3cabf18e3dd3]';
+
+-- function pgsync_generated.claim_scope(text, text)
+-- Whose claims meet on a row of a model: those of the caller's organization, or of everybody (empty) when all organizations share the model.
+CREATE OR REPLACE FUNCTION pgsync_generated.claim_scope(p_model text, p_organization text)
+  RETURNS text
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN p_organization;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.claim_scope(text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.claim_scope(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.claim_scope(text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.claim_scope(text, text) IS '[pgsync hash=4e9c95271cce6304]';
+
+-- function pgsync_generated.claims_enforced(text)
+-- Whether claims on a model bind direct SQL too.
+CREATE OR REPLACE FUNCTION pgsync_generated.claims_enforced(p_model text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN false;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.claims_enforced(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
 
 COMMIT;

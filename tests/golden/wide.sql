@@ -27,6 +27,8 @@ SET LOCAL search_path = '';
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.counters;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.counters;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.counters;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.counters;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.counters;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.counters;
 --   DROP POLICY IF EXISTS pgsync_select ON public.counters;
@@ -68,7 +70,9 @@ SET LOCAL search_path = '';
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.counter_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.counter_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.counter_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.counter_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.counter_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.counter_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.counter_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.counter_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.counter_create(text, jsonb);
@@ -106,6 +110,8 @@ CREATE TABLE IF NOT EXISTS public.counters (
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.countries;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.countries;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.countries;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.countries;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.countries;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.countries;
 --   DROP POLICY IF EXISTS pgsync_select ON public.countries;
@@ -147,7 +153,9 @@ CREATE TABLE IF NOT EXISTS public.counters (
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.country_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.country_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.country_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.country_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.country_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.country_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.country_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.country_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.country_create(text, jsonb);
@@ -181,6 +189,8 @@ CREATE TABLE IF NOT EXISTS public.countries (
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.documents;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.documents;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.documents;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.documents;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.documents;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.documents;
 --   DROP POLICY IF EXISTS pgsync_select ON public.documents;
@@ -222,7 +232,9 @@ CREATE TABLE IF NOT EXISTS public.countries (
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.document_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.document_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.document_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.document_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.document_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.document_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.document_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.document_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.document_create(text, jsonb);
@@ -282,6 +294,8 @@ CREATE INDEX IF NOT EXISTS documents_organization_id_owner_id_idx ON public.docu
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.folder_list;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.folder_list;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.folder_list;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.folder_list;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.folder_list;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.folder_list;
 --   DROP POLICY IF EXISTS pgsync_select ON public.folder_list;
@@ -323,7 +337,9 @@ CREATE INDEX IF NOT EXISTS documents_organization_id_owner_id_idx ON public.docu
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.folder_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.folder_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.folder_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.folder_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.folder_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.folder_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.folder_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.folder_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.folder_create(text, jsonb);
@@ -366,6 +382,8 @@ CREATE INDEX IF NOT EXISTS folder_list_tenant_parent_id_idx ON public.folder_lis
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.samples;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.samples;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.samples;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.samples;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.samples;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.samples;
 --   DROP POLICY IF EXISTS pgsync_select ON public.samples;
@@ -407,7 +425,9 @@ CREATE INDEX IF NOT EXISTS folder_list_tenant_parent_id_idx ON public.folder_lis
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.type_sample_create(text, jsonb);
@@ -470,6 +490,8 @@ CREATE TABLE IF NOT EXISTS public.samples (
 --   $publication$;
 --   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.workspaces;
 --   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.workspaces;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.workspaces;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.workspaces;
 --   DROP TRIGGER IF EXISTS pgsync_90_record ON public.workspaces;
 --   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.workspaces;
 --   DROP POLICY IF EXISTS pgsync_select ON public.workspaces;
@@ -511,7 +533,9 @@ CREATE TABLE IF NOT EXISTS public.samples (
 --   $replica_identity$;
 --   DROP FUNCTION IF EXISTS pgsync_generated.workspace_record();
 --   DROP FUNCTION IF EXISTS pgsync_generated.workspace_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.workspace_lock(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.workspace_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.workspace_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.workspace_lock(text, boolean);
 --   DROP FUNCTION IF EXISTS pgsync_generated.workspace_delete(text);
 --   DROP FUNCTION IF EXISTS pgsync_generated.workspace_update(text, jsonb);
 --   DROP FUNCTION IF EXISTS pgsync_generated.workspace_create(text, jsonb);
@@ -803,9 +827,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.counter_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.counter_delete(text) IS '[pgsync model=counters hash=ee5b67e8e65954f1]';
 
--- function pgsync_generated.counter_lock(text)
--- Locks a row of counters until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.counter_lock(p_id text)
+-- function pgsync_generated.counter_lock(text, boolean)
+-- Locks a row of counters until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.counter_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -816,19 +840,91 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_private.require_integer_id(p_id, 32);
-  PERFORM
-  FROM public.counters AS t
-  WHERE t.organization_id = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.counters AS t
+    WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id::integer
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.counters AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::integer
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.counter_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.counter_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.counter_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_lock(text) IS '[pgsync model=counters hash=4d0521c3919ba445]';
+ALTER FUNCTION pgsync_generated.counter_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.counter_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.counter_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.counter_lock(text, boolean) IS '[pgsync model=counters hash=a95852c69491c504]';
+
+-- function pgsync_generated.counter_texts(text, text[])
+-- Values of a row of counters by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.counter_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.counters AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('label', CASE WHEN t.label IS NOT NULL THEN pg_catalog.format('%s', t.label) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::integer
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.counter_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.counter_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.counter_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.counter_texts(text, text[]) IS '[pgsync model=counters hash=9ad0356d6e5efd3b]';
+
+-- function pgsync_generated.counter_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of counters: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.counter_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_private.require_integer_id(p_id, 32);
+  RETURN EXISTS (
+    SELECT
+    FROM public.counters AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::integer
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.counter_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.counter_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.counter_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.counter_sees(text) IS '[pgsync model=counters hash=e3234602ba92f648]';
 
 -- function pgsync_generated.counter_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -868,12 +964,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'counter',
@@ -888,18 +989,20 @@ BEGIN
           NULL),
         NULL,
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.organization_id, 'counter', OLD.id::text, 'D', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'counter', OLD.id::text, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.organization_id, 'counter', NEW.id::text, 'I', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'counter', NEW.id::text, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -907,7 +1010,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.counter_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.counter_record() IS '[pgsync model=counters hash=593a306913972e4d]';
+COMMENT ON FUNCTION pgsync_generated.counter_record() IS '[pgsync model=counters hash=74f0dc877c915648]';
 
 -- row_security public.counters (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of counters through pgsync. Restrictive policies bind the pgsync roles only.
@@ -982,6 +1085,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
   EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.counters'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.counters;
+    DROP TRIGGER pgsync_31_keep_claims ON public.counters;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.counters
   FOR EACH ROW
@@ -1203,9 +1319,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.country_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.country_delete(text) IS '[pgsync model=countries hash=789f85ff8864fb44]';
 
--- function pgsync_generated.country_lock(text)
--- Locks a row of countries until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.country_lock(p_id text)
+-- function pgsync_generated.country_lock(text, boolean)
+-- Locks a row of countries until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.country_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -1213,18 +1329,79 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_lock(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  PERFORM
-  FROM public.countries AS t
-  WHERE t.id = p_id
-  FOR UPDATE;
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.countries AS t
+    WHERE t.id = p_id
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.countries AS t
+    WHERE t.id = p_id
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.country_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.country_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.country_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_lock(text) IS '[pgsync model=countries hash=9f2f8f8b1646ca75]';
+ALTER FUNCTION pgsync_generated.country_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.country_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.country_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.country_lock(text, boolean) IS '[pgsync model=countries hash=976d98ccf5cfcd45]';
+
+-- function pgsync_generated.country_texts(text, text[])
+-- Values of a row of countries by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.country_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.countries AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('name', CASE WHEN t.name IS NOT NULL THEN pg_catalog.format('%s', t.name) END)
+    ) AS v(field, value)
+    WHERE t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.country_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.country_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.country_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.country_texts(text, text[]) IS '[pgsync model=countries hash=8629bf34e54199f7]';
+
+-- function pgsync_generated.country_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of countries: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.country_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.countries AS t
+    WHERE t.id = p_id
+      AND true
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.country_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.country_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.country_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.country_sees(text) IS '[pgsync model=countries hash=0523d80cf1387509]';
 
 -- function pgsync_generated.country_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1264,12 +1441,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN NULL ELSE NULL END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NULL,
         'country',
@@ -1282,18 +1464,20 @@ BEGIN
           NULL),
         NULL,
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NULL, 'country', OLD.id, 'D', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NULL, 'country', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NULL, 'country', NEW.id, 'I', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NULL, 'country', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1301,7 +1485,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.country_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.country_record() IS '[pgsync model=countries hash=ef705ac932f082c1]';
+COMMENT ON FUNCTION pgsync_generated.country_record() IS '[pgsync model=countries hash=a3933133ea142ba4]';
 
 -- row_security public.countries (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of countries through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1368,6 +1552,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
   FOR EACH STATEMENT
   WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.countries'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.countries;
+    DROP TRIGGER pgsync_31_keep_claims ON public.countries;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.countries
   FOR EACH ROW
@@ -1681,9 +1878,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.document_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.document_delete(text) IS '[pgsync model=documents hash=a5df996709bc16ed]';
 
--- function pgsync_generated.document_lock(text)
--- Locks a row of documents until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.document_lock(p_id text)
+-- function pgsync_generated.document_lock(text, boolean)
+-- Locks a row of documents until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.document_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -1694,19 +1891,97 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_private.require_integer_id(p_id, 64);
-  PERFORM
-  FROM public.documents AS t
-  WHERE t.organization_id = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.documents AS t
+    WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id::bigint
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.documents AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::bigint
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.document_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.document_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.document_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_lock(text) IS '[pgsync model=documents hash=92b70f87c31f29bb]';
+ALTER FUNCTION pgsync_generated.document_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.document_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.document_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.document_lock(text, boolean) IS '[pgsync model=documents hash=48c51687597e50fd]';
+
+-- function pgsync_generated.document_texts(text, text[])
+-- Values of a row of documents by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.document_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.documents AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('workspace_id', CASE WHEN t.workspace_id IS NOT NULL THEN pg_catalog.format('%s', t.workspace_id) END),
+        ('folder', CASE WHEN t.folder IS NOT NULL THEN pg_catalog.format('%s', t.folder) END),
+        ('owner_id', CASE WHEN t.owner_id IS NOT NULL THEN pg_catalog.format('%s', t.owner_id) END),
+        ('secret', CASE WHEN t.secret IS NOT NULL THEN pg_catalog.format('%s', t.secret) END),
+        ('order', CASE WHEN t.position IS NOT NULL THEN pg_catalog.format('%s', t.position) END),
+        ('kind', CASE WHEN t.kind IS NOT NULL THEN pg_catalog.format('%s', t.kind) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::bigint
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.document_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.document_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.document_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.document_texts(text, text[]) IS '[pgsync model=documents hash=759801206bd0d2b6]';
+
+-- function pgsync_generated.document_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of documents: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.document_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_private.require_integer_id(p_id, 64);
+  RETURN EXISTS (
+    SELECT
+    FROM public.documents AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::bigint
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND ('workspace:' || workspace_id = ANY ((SELECT pgsync.sync_groups())::text[]) OR 'inbox:' || owner_id = ANY ((SELECT pgsync.sync_groups())::text[]))
+      AND (((NOT secret) OR (owner_id = (SELECT pgsync.participant_id()))))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.document_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.document_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.document_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.document_sees(text) IS '[pgsync model=documents hash=e6328ebda0c225bb]';
 
 -- function pgsync_generated.document_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1776,12 +2051,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'document',
@@ -1801,18 +2081,20 @@ BEGIN
           NULL),
         pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id, 'workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL),
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.organization_id, 'document', OLD.id::text, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL), v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'document', OLD.id::text, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.organization_id, 'document', NEW.id::text, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id], NULL), v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'document', NEW.id::text, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1820,7 +2102,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.document_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=884ebdda746a553c]';
+COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=46f45252ae0b357a]';
 
 -- row_security public.documents (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of documents through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1898,6 +2180,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
   EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.documents'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.documents;
+    DROP TRIGGER pgsync_31_keep_claims ON public.documents;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.documents
   FOR EACH ROW
@@ -2130,9 +2425,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.folder_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.folder_delete(text) IS '[pgsync model=folders hash=4f03d78af47877f6]';
 
--- function pgsync_generated.folder_lock(text)
--- Locks a row of folders until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.folder_lock(p_id text)
+-- function pgsync_generated.folder_lock(text, boolean)
+-- Locks a row of folders until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.folder_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -2143,19 +2438,92 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_private.require_uuid_id(p_id);
-  PERFORM
-  FROM public.folder_list AS t
-  WHERE t.tenant = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.folder_list AS t
+    WHERE t.tenant = pgsync.organization_id()
     AND t.id = p_id::uuid
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.folder_list AS t
+    WHERE t.tenant = pgsync.organization_id()
+    AND t.id = p_id::uuid
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.folder_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.folder_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.folder_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_lock(text) IS '[pgsync model=folders hash=d5685651b61cd67e]';
+ALTER FUNCTION pgsync_generated.folder_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.folder_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.folder_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.folder_lock(text, boolean) IS '[pgsync model=folders hash=7be78f64a1aadcf8]';
+
+-- function pgsync_generated.folder_texts(text, text[])
+-- Values of a row of folders by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.folder_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.folder_list AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.tenant IS NOT NULL THEN pg_catalog.format('%s', t.tenant) END),
+        ('parentId', CASE WHEN t.parent_id IS NOT NULL THEN pg_catalog.format('%s', t.parent_id) END),
+        ('label', CASE WHEN t.label IS NOT NULL THEN pg_catalog.format('%s', t.label) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.tenant = pgsync.organization_id()
+    AND t.id = p_id::uuid
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.folder_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.folder_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.folder_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.folder_texts(text, text[]) IS '[pgsync model=folders hash=cc1defcc7634d68a]';
+
+-- function pgsync_generated.folder_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of folders: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.folder_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_private.require_uuid_id(p_id);
+  RETURN EXISTS (
+    SELECT
+    FROM public.folder_list AS t
+    WHERE t.tenant = pgsync.organization_id()
+    AND t.id = p_id::uuid
+      AND tenant = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.folder_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.folder_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.folder_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.folder_sees(text) IS '[pgsync model=folders hash=4e59a9c5435f3376]';
 
 -- function pgsync_generated.folder_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -2201,12 +2569,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.tenant ELSE NEW.tenant END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.tenant IS NOT DISTINCT FROM OLD.tenant AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.tenant,
         'folder',
@@ -2222,18 +2595,20 @@ BEGIN
           NULL),
         NULL,
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.tenant, 'folder', OLD.id::text, 'D', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.tenant, 'folder', OLD.id::text, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.tenant, 'folder', NEW.id::text, 'I', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.tenant, 'folder', NEW.id::text, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -2241,7 +2616,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.folder_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.folder_record() IS '[pgsync model=folders hash=2d2a2ad467e10e44]';
+COMMENT ON FUNCTION pgsync_generated.folder_record() IS '[pgsync model=folders hash=7cbf7685806a66a9]';
 
 -- row_security public.folder_list (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of folders through pgsync. Restrictive policies bind the pgsync roles only.
@@ -2316,6 +2691,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.tenant IS DISTINCT FROM NEW.tenant)
   EXECUTE FUNCTION pgsync_private.keep_tenant('tenant');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.folder_list'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.folder_list;
+    DROP TRIGGER pgsync_31_keep_claims ON public.folder_list;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.folder_list
   FOR EACH ROW
@@ -2670,9 +3058,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.type_sample_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.type_sample_delete(text) IS '[pgsync model=samples hash=dc1a780a95c74cd0]';
 
--- function pgsync_generated.type_sample_lock(text)
--- Locks a row of samples until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_lock(p_id text)
+-- function pgsync_generated.type_sample_lock(text, boolean)
+-- Locks a row of samples until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -2680,19 +3068,113 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_lock(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  PERFORM
-  FROM public.samples AS t
-  WHERE t.organization_id = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.samples AS t
+    WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.samples AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.type_sample_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.type_sample_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_lock(text) IS '[pgsync model=samples hash=a90f9d1e72776cc8]';
+ALTER FUNCTION pgsync_generated.type_sample_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.type_sample_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.type_sample_lock(text, boolean) IS '[pgsync model=samples hash=fd868760a6cb76f2]';
+
+-- function pgsync_generated.type_sample_texts(text, text[])
+-- Values of a row of samples by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.samples AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('text', CASE WHEN t.text IS NOT NULL THEN pg_catalog.format('%s', t.text) END),
+        ('flag', CASE WHEN t.flag IS NOT NULL THEN pg_catalog.format('%s', t.flag) END),
+        ('small', CASE WHEN t.small IS NOT NULL THEN pg_catalog.format('%s', t.small) END),
+        ('large', CASE WHEN t.large IS NOT NULL THEN pg_catalog.format('%s', t.large) END),
+        ('exact', CASE WHEN t.exact IS NOT NULL THEN pg_catalog.format('%s', t.exact) END),
+        ('ratio', CASE WHEN t.ratio IS NOT NULL THEN pg_catalog.format('%s', t.ratio) END),
+        ('moment', CASE WHEN t.moment IS NOT NULL THEN pg_catalog.format('%s', t.moment) END),
+        ('day', CASE WHEN t.day IS NOT NULL THEN pg_catalog.format('%s', t.day) END),
+        ('ref', CASE WHEN t.ref IS NOT NULL THEN pg_catalog.format('%s', t.ref) END),
+        ('document', CASE WHEN t.document IS NOT NULL THEN pg_catalog.format('%s', t.document) END),
+        ('words', CASE WHEN t.words IS NOT NULL THEN pg_catalog.format('%s', t.words) END),
+        ('numbers', CASE WHEN t.numbers IS NOT NULL THEN pg_catalog.format('%s', t.numbers) END),
+        ('bigs', CASE WHEN t.bigs IS NOT NULL THEN pg_catalog.format('%s', t.bigs) END),
+        ('flags', CASE WHEN t.flags IS NOT NULL THEN pg_catalog.format('%s', t.flags) END),
+        ('exacts', CASE WHEN t.exacts IS NOT NULL THEN pg_catalog.format('%s', t.exacts) END),
+        ('ratios', CASE WHEN t.ratios IS NOT NULL THEN pg_catalog.format('%s', t.ratios) END),
+        ('moments', CASE WHEN t.moments IS NOT NULL THEN pg_catalog.format('%s', t.moments) END),
+        ('days', CASE WHEN t.days IS NOT NULL THEN pg_catalog.format('%s', t.days) END),
+        ('refs', CASE WHEN t.refs IS NOT NULL THEN pg_catalog.format('%s', t.refs) END),
+        ('textOr', CASE WHEN t.text_or IS NOT NULL THEN pg_catalog.format('%s', t.text_or) END),
+        ('flagOr', CASE WHEN t.flag_or IS NOT NULL THEN pg_catalog.format('%s', t.flag_or) END),
+        ('largeOr', CASE WHEN t.large_or IS NOT NULL THEN pg_catalog.format('%s', t.large_or) END),
+        ('exactOr', CASE WHEN t.exact_or IS NOT NULL THEN pg_catalog.format('%s', t.exact_or) END),
+        ('ratioOr', CASE WHEN t.ratio_or IS NOT NULL THEN pg_catalog.format('%s', t.ratio_or) END),
+        ('wordsOr', CASE WHEN t.words_or IS NOT NULL THEN pg_catalog.format('%s', t.words_or) END),
+        ('documentOr', CASE WHEN t.document_or IS NOT NULL THEN pg_catalog.format('%s', t.document_or) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.type_sample_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.type_sample_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.type_sample_texts(text, text[]) IS '[pgsync model=samples hash=456f7fe8ba2c2b56]';
+
+-- function pgsync_generated.type_sample_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of samples: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.samples AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.type_sample_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.type_sample_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.type_sample_sees(text) IS '[pgsync model=samples hash=9f1d51ed599076f5]';
 
 -- function pgsync_generated.type_sample_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -2882,12 +3364,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'type_sample',
@@ -2927,18 +3414,20 @@ BEGIN
           NULL),
         NULL,
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.organization_id, 'type_sample', OLD.id, 'D', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'type_sample', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.organization_id, 'type_sample', NEW.id, 'I', NULL, v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'type_sample', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -2946,7 +3435,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.type_sample_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.type_sample_record() IS '[pgsync model=samples hash=3a5a53c984f41d15]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_record() IS '[pgsync model=samples hash=009e74c6b97e2e41]';
 
 -- row_security public.samples (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of samples through pgsync. Restrictive policies bind the pgsync roles only.
@@ -3021,6 +3510,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
   EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.samples'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.samples;
+    DROP TRIGGER pgsync_31_keep_claims ON public.samples;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.samples
   FOR EACH ROW
@@ -3265,9 +3767,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.workspace_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_delete(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.workspace_delete(text) IS '[pgsync model=workspaces hash=ea508475c222f429]';
 
--- function pgsync_generated.workspace_lock(text)
--- Locks a row of workspaces until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.workspace_lock(p_id text)
+-- function pgsync_generated.workspace_lock(text, boolean)
+-- Locks a row of workspaces until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.workspace_lock(p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -3275,19 +3777,89 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_lock(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  PERFORM
-  FROM public.workspaces AS t
-  WHERE t.organization_id = pgsync.organization_id()
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.workspaces AS t
+    WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-  FOR UPDATE;
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.workspaces AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR SHARE;
+  END IF;
   RETURN FOUND;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.workspace_lock(text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.workspace_lock(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_lock(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_lock(text) IS '[pgsync model=workspaces hash=c19f5cec939abf34]';
+ALTER FUNCTION pgsync_generated.workspace_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.workspace_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.workspace_lock(text, boolean) IS '[pgsync model=workspaces hash=df9963e6ec7dca44]';
+
+-- function pgsync_generated.workspace_texts(text, text[])
+-- Values of a row of workspaces by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.workspace_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.workspaces AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('name', CASE WHEN t.name IS NOT NULL THEN pg_catalog.format('%s', t.name) END),
+        ('country_id', CASE WHEN t.country_id IS NOT NULL THEN pg_catalog.format('%s', t.country_id) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.workspace_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.workspace_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.workspace_texts(text, text[]) IS '[pgsync model=workspaces hash=19c6944799e2cc6a]';
+
+-- function pgsync_generated.workspace_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of workspaces: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.workspace_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.workspaces AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND 'workspace:' || id = ANY ((SELECT pgsync.sync_groups())::text[])
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.workspace_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.workspace_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.workspace_sees(text) IS '[pgsync model=workspaces hash=114921b6fb2fc192]';
 
 -- function pgsync_generated.workspace_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -3333,12 +3905,17 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_record()
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
 BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'workspace',
@@ -3354,18 +3931,20 @@ BEGIN
           NULL),
         pg_catalog.array_remove(ARRAY['workspace:' || NEW.id, 'workspace:' || OLD.id], NULL),
         v_commit,
+        v_actor_kind,
+        v_actor_id,
         v_role
       );
       RETURN NULL;
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (OLD.organization_id, 'workspace', OLD.id, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.id], NULL), v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'workspace', OLD.id, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, role_name)
-    VALUES (NEW.organization_id, 'workspace', NEW.id, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.id], NULL), v_commit, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'workspace', NEW.id, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -3373,7 +3952,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=98e797614ab046f1]';
+COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=884d4327331f6241]';
 
 -- row_security public.workspaces (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of workspaces through pgsync. Restrictive policies bind the pgsync roles only.
@@ -3448,6 +4027,19 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
   EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.workspaces'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.workspaces;
+    DROP TRIGGER pgsync_31_keep_claims ON public.workspaces;
+  END IF;
+END
+$claims$;
 CREATE OR REPLACE TRIGGER pgsync_90_record
   AFTER INSERT OR UPDATE OR DELETE ON public.workspaces
   FOR EACH ROW
@@ -3520,7 +4112,7 @@ $publication$;
 
 -- function pgsync_generated.resolve_model(text)
 -- The model that a name means, whatever its spelling (key, typename, table) and case:
--- {name in SQL, name in grants, key, whether clients may write it}; null when there is none.
+-- {name in SQL, name in grants, key, whether clients may write it, conflict modes as JSON or null, the field that archiving sets or null}; null when there is none.
 CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
   RETURNS text[]
   LANGUAGE plpgsql
@@ -3530,19 +4122,19 @@ CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
 AS $function$
 BEGIN
   RETURN CASE pg_catalog.lower(p_model)
-    WHEN 'counter' THEN ARRAY['counter', 'counter', 'counters', 'true']
-    WHEN 'counters' THEN ARRAY['counter', 'counter', 'counters', 'true']
-    WHEN 'countries' THEN ARRAY['country', 'country', 'countries', 'false']
-    WHEN 'country' THEN ARRAY['country', 'country', 'countries', 'false']
-    WHEN 'document' THEN ARRAY['document', 'document', 'documents', 'true']
-    WHEN 'documents' THEN ARRAY['document', 'document', 'documents', 'true']
-    WHEN 'folder' THEN ARRAY['folder', 'folder', 'folders', 'true']
-    WHEN 'folder_list' THEN ARRAY['folder', 'folder', 'folders', 'true']
-    WHEN 'folders' THEN ARRAY['folder', 'folder', 'folders', 'true']
-    WHEN 'samples' THEN ARRAY['type_sample', 'typesample', 'samples', 'true']
-    WHEN 'typesample' THEN ARRAY['type_sample', 'typesample', 'samples', 'true']
-    WHEN 'workspace' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true']
-    WHEN 'workspaces' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true']
+    WHEN 'counter' THEN ARRAY['counter', 'counter', 'counters', 'true', NULL, NULL]
+    WHEN 'counters' THEN ARRAY['counter', 'counter', 'counters', 'true', NULL, NULL]
+    WHEN 'countries' THEN ARRAY['country', 'country', 'countries', 'false', NULL, NULL]
+    WHEN 'country' THEN ARRAY['country', 'country', 'countries', 'false', NULL, NULL]
+    WHEN 'document' THEN ARRAY['document', 'document', 'documents', 'true', NULL, NULL]
+    WHEN 'documents' THEN ARRAY['document', 'document', 'documents', 'true', NULL, NULL]
+    WHEN 'folder' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
+    WHEN 'folder_list' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
+    WHEN 'folders' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
+    WHEN 'samples' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL]
+    WHEN 'typesample' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL]
+    WHEN 'workspace' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL]
+    WHEN 'workspaces' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL]
     END;
 END
 $function$;
@@ -3550,7 +4142,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.resolve_model(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.resolve_model(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.resolve_model(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=a8df73481cd15afc]';
+COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=a4f4884c5384c5af]';
 
 -- function pgsync_generated.apply_operation(text, text, text, jsonb)
 -- Runs one operation of a commit on its model. Returns created, exists, updated, deleted or missing.
@@ -3628,9 +4220,9 @@ REVOKE ALL ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb)
 GRANT EXECUTE ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) IS '[pgsync hash=34467792571f55a1]';
 
--- function pgsync_generated.lock_row(text, text)
--- Locks a row of a model until the end of the transaction. False: there is no such row for the caller.
-CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text)
+-- function pgsync_generated.lock_row(text, text, boolean)
+-- Locks a row of a model until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text, p_exclusive boolean)
   RETURNS boolean
   LANGUAGE plpgsql
   VOLATILE
@@ -3639,31 +4231,105 @@ CREATE OR REPLACE FUNCTION pgsync_generated.lock_row(p_model text, p_id text)
 AS $function$
 BEGIN
   IF p_model = 'counter' THEN
-    RETURN pgsync_generated.counter_lock(p_id);
+    RETURN pgsync_generated.counter_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'country' THEN
-    RETURN pgsync_generated.country_lock(p_id);
+    RETURN pgsync_generated.country_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'document' THEN
-    RETURN pgsync_generated.document_lock(p_id);
+    RETURN pgsync_generated.document_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'folder' THEN
-    RETURN pgsync_generated.folder_lock(p_id);
+    RETURN pgsync_generated.folder_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'type_sample' THEN
-    RETURN pgsync_generated.type_sample_lock(p_id);
+    RETURN pgsync_generated.type_sample_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'workspace' THEN
-    RETURN pgsync_generated.workspace_lock(p_id);
+    RETURN pgsync_generated.workspace_lock(p_id, p_exclusive);
   END IF;
   RETURN false;
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.lock_row(text, text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.lock_row(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.lock_row(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.lock_row(text, text) IS '[pgsync hash=f5c5f1f5f9c5db29]';
+ALTER FUNCTION pgsync_generated.lock_row(text, text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.lock_row(text, text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.lock_row(text, text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.lock_row(text, text, boolean) IS '[pgsync hash=1c7dfc31399c2168]';
+
+-- function pgsync_generated.row_texts(text, text, text[])
+-- Values of a row of a model by field, as their types print them; null when there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.row_texts(p_model text, p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_model = 'counter' THEN
+    RETURN pgsync_generated.counter_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'country' THEN
+    RETURN pgsync_generated.country_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'document' THEN
+    RETURN pgsync_generated.document_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'folder' THEN
+    RETURN pgsync_generated.folder_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'type_sample' THEN
+    RETURN pgsync_generated.type_sample_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'workspace' THEN
+    RETURN pgsync_generated.workspace_texts(p_id, p_fields);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.row_texts(text, text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.row_texts(text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.row_texts(text, text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.row_texts(text, text, text[]) IS '[pgsync hash=deefbb075c749933]';
+
+-- function pgsync_generated.sees_row(text, text)
+-- Whether the caller, whose identity has been set, sees a row of a model.
+CREATE OR REPLACE FUNCTION pgsync_generated.sees_row(p_model text, p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = ''
+AS $function$
+BEGIN
+  IF p_model = 'counter' THEN
+    RETURN pgsync_generated.counter_sees(p_id);
+  END IF;
+  IF p_model = 'country' THEN
+    RETURN pgsync_generated.country_sees(p_id);
+  END IF;
+  IF p_model = 'document' THEN
+    RETURN pgsync_generated.document_sees(p_id);
+  END IF;
+  IF p_model = 'folder' THEN
+    RETURN pgsync_generated.folder_sees(p_id);
+  END IF;
+  IF p_model = 'type_sample' THEN
+    RETURN pgsync_generated.type_sample_sees(p_id);
+  END IF;
+  IF p_model = 'workspace' THEN
+    RETURN pgsync_generated.workspace_sees(p_id);
+  END IF;
+  RETURN false;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.sees_row(text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.sees_row(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.sees_row(text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=c7ff32dd488e459c]';
 
 -- function pgsync_generated.diagnose(text, jsonb)
 -- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].
@@ -3701,5 +4367,46 @@ ALTER FUNCTION pgsync_generated.diagnose(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.diagnose(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.diagnose(text, jsonb) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=434942a01c657123]';
+
+-- function pgsync_generated.claim_scope(text, text)
+-- Whose claims meet on a row of a model: those of the caller's organization, or of everybody (empty) when all organizations share the model.
+CREATE OR REPLACE FUNCTION pgsync_generated.claim_scope(p_model text, p_organization text)
+  RETURNS text
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_model = 'country' THEN
+    RETURN '';
+  END IF;
+  RETURN p_organization;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.claim_scope(text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.claim_scope(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.claim_scope(text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.claim_scope(text, text) IS '[pgsync hash=f2620135477f3dcc]';
+
+-- function pgsync_generated.claims_enforced(text)
+-- Whether claims on a model bind direct SQL too.
+CREATE OR REPLACE FUNCTION pgsync_generated.claims_enforced(p_model text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN false;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.claims_enforced(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
 
 COMMIT;

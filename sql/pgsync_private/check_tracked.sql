@@ -1,0 +1,80 @@
+-- What the participant tracks: tells of what has moved since (and forgets it), then remembers the entries of p_track. {"notifications": [..]},
+-- or {"refused": ..} when a tracked premise that says reject has moved and the commit has operations; tracking it again settles that.
+-- A participant's own changes never count. An entry without readAt begins now.
+CREATE OR REPLACE FUNCTION pgsync_private.check_tracked(p_identity jsonb, p_operations integer, p_track jsonb, p_evidence jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_organization text := p_identity ->> 'organizationId';
+  v_kind text := p_identity ->> 'participantKind';
+  v_participant text := p_identity ->> 'participantId';
+  v_tracked pgsync_private.tracked_premise;
+  v_change pgsync_private.change;
+  v_notifications jsonb := '[]';
+BEGIN
+  IF p_track <> '[]' THEN
+    INSERT INTO pgsync_private.tracked_premise AS t (
+      organization_id, participant_kind, participant_id, model, model_key, row_id, sync_group, on_stale, read_at, evidence
+    )
+    SELECT DISTINCT ON (r.r ->> 'model', r.r ->> 'id', r.r ->> 'group')
+      v_organization,
+      v_kind,
+      v_participant,
+      COALESCE(r.r ->> 'model', ''),
+      COALESCE(r.r ->> 'modelKey', ''),
+      COALESCE(r.r ->> 'id', ''),
+      COALESCE(r.r ->> 'group', ''),
+      r.r ->> 'onStale',
+      (r.r ->> 'readAt')::bigint,
+      CASE
+        WHEN r.r ? 'readAt' THEN COALESCE(p_evidence -> (r.r ->> 'readAt'), '{}')
+        ELSE pg_catalog.jsonb_build_object(
+          'snapshot', pg_catalog.pg_current_snapshot()::text,
+          'unseen', pg_catalog.pg_current_xact_id()::text)
+      END
+    FROM pg_catalog.jsonb_array_elements(p_track) WITH ORDINALITY AS r(r, n)
+    ORDER BY r.r ->> 'model', r.r ->> 'id', r.r ->> 'group', r.n DESC
+    ON CONFLICT (participant_id, organization_id, participant_kind, model, row_id, sync_group) DO UPDATE
+    SET on_stale = EXCLUDED.on_stale,
+        read_at = EXCLUDED.read_at,
+        evidence = EXCLUDED.evidence,
+        created_at = pg_catalog.clock_timestamp();
+  END IF;
+
+  FOR v_tracked IN
+    SELECT t.*
+    FROM pgsync_private.tracked_premise AS t
+    WHERE t.participant_id = v_participant
+      AND t.organization_id = v_organization
+      AND t.participant_kind = v_kind
+  LOOP
+    v_change := pgsync_private.unseen_change(
+      v_organization, NULLIF(v_tracked.model, ''), NULLIF(v_tracked.row_id, ''), NULLIF(v_tracked.sync_group, ''), NULL, v_tracked.evidence,
+      v_kind, v_participant);
+    CONTINUE WHEN v_change.xid IS NULL;
+    IF v_tracked.on_stale = 'reject' AND p_operations > 0 THEN
+      RETURN pg_catalog.jsonb_build_object('refused', pgsync_private.stale_refusal(
+        v_change, v_tracked.model_key, v_tracked.row_id, NULLIF(v_tracked.sync_group, ''), v_tracked.read_at, NULL));
+    END IF;
+    v_notifications := v_notifications || pgsync_private.stale_notification(
+      v_change, v_tracked.model, v_tracked.model_key, v_tracked.row_id, NULLIF(v_tracked.sync_group, ''), NULL, v_tracked.read_at);
+    DELETE FROM pgsync_private.tracked_premise AS t
+    WHERE t.participant_id = v_participant
+      AND t.organization_id = v_organization
+      AND t.participant_kind = v_kind
+      AND t.model = v_tracked.model
+      AND t.row_id = v_tracked.row_id
+      AND t.sync_group = v_tracked.sync_group;
+  END LOOP;
+  RETURN pg_catalog.jsonb_build_object('notifications', v_notifications);
+END
+$function$;
+
+ALTER FUNCTION pgsync_private.check_tracked(jsonb, integer, jsonb, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.check_tracked(jsonb, integer, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.check_tracked(jsonb, integer, jsonb, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_private.check_tracked(jsonb, integer, jsonb, jsonb) IS 'Tells what moved of that which a participant tracks, and remembers new entries.';

@@ -1,0 +1,48 @@
+-- What a participant is told about a stale premise that did not refuse his commit. The gateway replaces observedXid by the sync id of that
+-- transaction, and currentTexts by the JSON of the same values.
+CREATE OR REPLACE FUNCTION pgsync_private.stale_notification(
+  p_change pgsync_private.change,
+  p_model text,
+  p_model_key text,
+  p_id text,
+  p_group text,
+  p_fields text[],
+  p_read_at bigint
+)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_fields text[] := CASE
+    WHEN p_fields IS NULL THEN (p_change).fields
+    WHEN (p_change).fields IS NULL THEN p_fields
+    ELSE ARRAY(SELECT f.f FROM pg_catalog.unnest(p_fields) AS f(f) WHERE f.f = ANY ((p_change).fields))
+  END;
+BEGIN
+  RETURN pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+    'object', 'stale_notification',
+    'scope', CASE WHEN p_group IS NULL THEN 'row' ELSE 'group' END,
+    'target', pg_catalog.jsonb_build_object(
+      'model', CASE WHEN p_group IS NULL THEN p_model_key ELSE pgsync_private.model_key((p_change).model) END,
+      'id', CASE WHEN p_group IS NULL THEN p_id ELSE (p_change).row_id END,
+      'fields', CASE WHEN p_group IS NULL AND pg_catalog.cardinality(v_fields) > 0 THEN pg_catalog.to_jsonb(v_fields) END),
+    'group', p_group,
+    'readAt', COALESCE(p_read_at, 0),
+    'observedXid', (p_change).xid::text,
+    'writtenBy', CASE
+      WHEN (p_change).actor_id IS NOT NULL
+        THEN pg_catalog.jsonb_build_object('kind', (p_change).actor_kind, 'id', (p_change).actor_id)
+      ELSE pg_catalog.jsonb_build_object('kind', 'system', 'id', (p_change).role_name)
+    END,
+    'currentTexts', CASE WHEN p_group IS NULL THEN COALESCE(pgsync_generated.row_texts(p_model, p_id, v_fields), '{}') END));
+END
+$function$;
+
+ALTER FUNCTION pgsync_private.stale_notification(pgsync_private.change, text, text, text, text, text[], bigint) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.stale_notification(pgsync_private.change, text, text, text, text, text[], bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.stale_notification(pgsync_private.change, text, text, text, text, text[], bigint) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_private.stale_notification(pgsync_private.change, text, text, text, text, text[], bigint) IS
+  'What a participant is told about a stale premise that did not refuse his commit.';

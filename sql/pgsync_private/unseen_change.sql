@@ -1,0 +1,91 @@
+-- The newest change of a row, or of a group, that a reader had not seen: his premise is stale. No row (all null): it holds.
+-- A change is seen if its transaction was visible in the evidence's snapshot or is listed in seen (or its commit in seenCommits).
+-- p_id names a row, p_group a group; the other is null. p_fields: only changes of these fields count for a row that was updated (null: any
+-- change counts); a creation, deletion or truncation always counts. Changes of the participant p_except_kind/p_except_id are left out.
+-- Evidence older than the change log sees nothing: xid is then the log's floor and op is '?'.
+-- enable_seqscan is off because a partition that was empty when it was last analyzed looks free to scan to a cached plan.
+CREATE OR REPLACE FUNCTION pgsync_private.unseen_change(
+  p_organization text,
+  p_model text,
+  p_id text,
+  p_group text,
+  p_fields text[],
+  p_evidence jsonb,
+  p_except_kind text,
+  p_except_id text
+)
+  RETURNS pgsync_private.change
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+  SET enable_seqscan = 'off'
+AS $function$
+DECLARE
+  v_snapshot pg_snapshot := COALESCE(p_evidence ->> 'snapshot', '3:3:')::pg_snapshot;
+  v_oldest xid8 := pg_catalog.pg_snapshot_xmin(v_snapshot);
+  v_floor xid8;
+  v_seen xid8[] := ARRAY(SELECT s.s::xid8 FROM pg_catalog.jsonb_array_elements_text(COALESCE(p_evidence -> 'seen', '[]')) AS s(s));
+  v_seen_commits text[] := ARRAY(SELECT s.s FROM pg_catalog.jsonb_array_elements_text(COALESCE(p_evidence -> 'seenCommits', '[]')) AS s(s));
+  v_unseen xid8 := (p_evidence ->> 'unseen')::xid8;
+  v_change pgsync_private.change;
+BEGIN
+  SELECT s.value::xid8
+  INTO v_floor
+  FROM pgsync_private.setting AS s
+  WHERE s.name = 'change_floor_xid';
+  IF v_oldest <= v_floor THEN
+    v_change.xid := v_floor;
+    v_change.model := p_model;
+    v_change.row_id := p_id;
+    v_change.op := '?';
+    v_change.role_name := '';
+    RETURN v_change;
+  END IF;
+  IF v_unseen < v_oldest THEN
+    v_oldest := v_unseen;
+  END IF;
+
+  IF p_group IS NULL THEN
+    SELECT c.*
+    INTO v_change
+    FROM pgsync_private.change AS c
+    WHERE c.row_id = ANY (ARRAY[p_id, ''])
+      AND c.model = p_model
+      AND c.xid >= v_oldest
+      AND (c.organization_id IS NULL OR c.organization_id = p_organization)
+      AND (NOT pg_catalog.pg_visible_in_snapshot(c.xid, v_snapshot) OR c.xid = v_unseen)
+      AND c.xid <> ALL (v_seen)
+      AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
+      AND (p_fields IS NULL OR c.op <> 'U' OR c.fields && p_fields)
+      AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
+    ORDER BY c.seq DESC
+    LIMIT 1;
+  ELSE
+    SELECT c.*
+    INTO v_change
+    FROM pgsync_private.change AS c
+    WHERE c.xid >= v_oldest
+      AND (c.organization_id IS NULL OR c.organization_id = p_organization)
+      AND (
+        p_group = ANY (c.sync_groups)
+        OR c.op = 'T'
+        OR (c.sync_groups IS NULL AND c.organization_id IS NOT NULL AND p_group = 'org:' || c.organization_id)
+        OR (c.sync_groups IS NULL AND c.organization_id IS NULL AND p_group = 'default')
+      )
+      AND (NOT pg_catalog.pg_visible_in_snapshot(c.xid, v_snapshot) OR c.xid = v_unseen)
+      AND c.xid <> ALL (v_seen)
+      AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
+      AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
+    ORDER BY c.seq DESC
+    LIMIT 1;
+  END IF;
+  RETURN v_change;
+END
+$function$;
+
+ALTER FUNCTION pgsync_private.unseen_change(text, text, text, text, text[], jsonb, text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.unseen_change(text, text, text, text, text[], jsonb, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.unseen_change(text, text, text, text, text[], jsonb, text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_private.unseen_change(text, text, text, text, text[], jsonb, text, text) IS
+  'The newest change of a row or group that a reader had not seen; all null when his premise holds.';

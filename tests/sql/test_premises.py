@@ -1,0 +1,262 @@
+"""A guarded write is refused exactly when something that it depends on has changed since it was read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.sql.conftest import Caller, Refusal, World, new_key, ok, refused
+
+
+def evidence(world: World, *, at: int = 7) -> dict[str, Any]:
+    """What a gateway hands over for a reader who read now and was told the stamp `at`."""
+    return {str(at): {"snapshot": world.sql("SELECT pg_catalog.pg_current_snapshot()::text")[0], "seen": []}}
+
+
+def commit(caller: Caller, proof: Any, key: str | None = None, **request: Any) -> Any:
+    """The answer to a commit with premises."""
+    body = json.dumps({"route": "commits", **request})
+    statement = "SELECT pgsync.commit_v1(%s, %s, %s, %s)"
+    return caller._call(statement, caller.identity, key or new_key(), body, json.dumps(proof))
+
+
+def update(row_id: str, data: Any, **guards: Any) -> dict[str, Any]:
+    return {"action": "update", "model": "tasks", "id": row_id, "data": data, **guards}
+
+
+@pytest.fixture
+def ada(tasks: World) -> Caller:
+    caller = tasks.caller("acme", "ada")
+    for row_id in ("t1", "t2"):
+        ok(caller.create("tasks", row_id, {"title": "first"}))
+    return caller
+
+
+def test_fresh_premise_is_accepted(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    answer = ok(commit(ada, proof, operations=[update("t1", {"title": "b"}, readAt=7)]))
+    assert answer["ops"] == 1
+    assert "notifications" not in answer
+
+
+@pytest.mark.parametrize("by_sql", [False, True])
+def test_stale_premise_on_the_same_field_is_refused(tasks: World, ada: Caller, by_sql: bool) -> None:
+    proof = evidence(tasks)
+    if by_sql:
+        tasks.sql("UPDATE tasks SET title = 'psql' WHERE id = 't1' RETURNING 1")
+    else:
+        ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    answer = refused(commit(ada, proof, operations=[update("t1", {"title": "late"}, readAt=7)]))
+    assert answer.code == "stale_context"
+    assert answer.more["readAt"] == 7
+    (conflict,) = answer.more["conflicts"]
+    assert (conflict["model"], conflict["id"]) == ("tasks", "t1")
+    assert int(conflict["observedXid"]) > 0
+    assert ada.read("SELECT title FROM tasks WHERE id = 't1'") == ["psql" if by_sql else "bob"]
+
+
+def test_writers_of_different_fields_both_land(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"priority": 3}))
+    ok(commit(ada, proof, operations=[update("t1", {"title": "late"}, readAt=7)]))
+    assert ada.read("SELECT title, priority FROM tasks WHERE id = 't1'") == [("late", 3)]
+
+
+def test_a_deleted_and_created_again_row_is_stale(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    bob = tasks.caller("acme", "bob")
+    ok(bob.delete("tasks", "t1"))
+    ok(bob.create("tasks", "t1", {"title": "new"}))
+    answer = refused(commit(ada, proof, operations=[update("t1", {"priority": 1}, readAt=7)]))
+    assert answer.code == "stale_context"
+
+
+def test_seen_transactions_do_not_count(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    theirs = ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    proof["7"]["seen"] = [int(theirs["serverTxId"].split("-")[0])]
+    ok(commit(ada, proof, operations=[update("t1", {"title": "on top"}, readAt=7)]))
+
+
+def test_commits_seen_inside_a_shared_transaction_do_not_count(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    theirs = ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    proof["7"]["seenCommits"] = [theirs["serverTxId"]]
+    ok(commit(ada, proof, operations=[update("t1", {"title": "on top"}, readAt=7)]))
+
+
+def test_premise_without_evidence_is_never_believed(tasks: World, ada: Caller) -> None:
+    assert refused(commit(ada, None, operations=[update("t1", {"title": "x"}, readAt=7)])).code == "stale_context"
+
+
+def test_overwrite_skips_the_check(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    ok(commit(ada, proof, operations=[update("t1", {"title": "mine"}, readAt=7, onStale="overwrite")]))
+
+
+def test_notify_holds_one_operation_and_applies_the_others(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    operations = [update("t1", {"title": "held"}, readAt=7, onStale="notify"), update("t2", {"title": "lands"})]
+    key = new_key()
+    answer = ok(commit(ada, proof, key, operations=operations))
+    assert answer["ops"] == 1
+    (told,) = answer["notifications"]
+    assert told["target"] == {"model": "tasks", "id": "t1", "fields": ["title"]}
+    assert told["writtenBy"] == {"kind": "user", "id": "bob"}
+    assert told["currentTexts"] == {"title": "bob"}
+    assert (told["scope"], told["readAt"]) == ("row", 7)
+    assert ada.read("SELECT title FROM tasks ORDER BY id") == ["bob", "lands"]
+    again = ok(commit(ada, proof, key, operations=operations))
+    assert again["notifications"] == answer["notifications"]
+
+
+def test_stale_read_refuses_the_whole_commit(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    ok(tasks.caller("acme", "bob").update("tasks", "t2", {"title": "bob"}))
+    reads = [{"model": "tasks", "id": "t2", "readAt": 7}]
+    operations = [update("t1", {"title": "x"})]
+    assert refused(commit(ada, proof, operations=operations, reads=reads)).code == "stale_context"
+    ok(commit(ada, proof, operations=operations, reads=[{**reads[0], "fields": ["priority"]}]))
+    answer = ok(commit(ada, proof, operations=operations, reads=[{**reads[0], "onStale": "notify"}]))
+    assert (answer["ops"], len(answer["notifications"])) == (0, 1)
+
+
+def test_group_premise_counts_changes_of_the_whole_group(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    reads = [{"group": "org:acme", "readAt": 7}]
+    ok(commit(ada, proof, operations=[update("t1", {"title": "x"})], reads=reads))
+    proof = evidence(tasks)
+    ok(tasks.caller("other", "eve").create("tasks", "t1", {"title": "elsewhere"}))
+    ok(commit(ada, proof, operations=[update("t1", {"title": "y"})], reads=reads))
+    answer = refused(commit(ada, proof, operations=[update("t1", {"title": "z"})], reads=reads))
+    assert answer.code == "stale_context"
+    assert answer.more["conflicts"][0]["group"] == "org:acme"
+
+
+def test_group_premise_waits_for_writers_under_way(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    writer = tasks.connect(autocommit=False)
+    writer.execute("UPDATE tasks SET title = 'open' WHERE id = 't2'")
+    ada.connection.execute("SET lock_timeout = '200ms'")
+    operations, reads = [update("t1", {"title": "x"})], [{"group": "org:acme", "readAt": 7}]
+    assert refused(commit(ada, proof, operations=operations, reads=reads)).code == "55P03"
+    writer.commit()
+    assert refused(commit(ada, proof, operations=operations, reads=reads)).code == "stale_context"
+
+
+def test_a_group_of_others_is_not_a_premise(tasks: World, ada: Caller) -> None:
+    reads = [{"group": "org:other", "readAt": 7}]
+    answer = refused(commit(ada, evidence(tasks), operations=[update("t1", {"title": "x"})], reads=reads))
+    assert answer.code == "capability_scope_denied"
+
+
+def test_tracked_row_is_told_with_the_next_commit_and_once(tasks: World, ada: Caller) -> None:
+    assert ok(commit(ada, None, track=[{"model": "tasks", "id": "t1"}]))["ops"] == 0
+    assert "notifications" not in ok(ada.update("tasks", "t1", {"title": "own"}))
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    (told,) = ok(ada.update("tasks", "t2", {"title": "x"}))["notifications"]
+    assert told["target"]["id"] == "t1"
+    assert told["currentTexts"] == {"title": "bob"}
+    assert "notifications" not in ok(ada.update("tasks", "t2", {"title": "y"}))
+
+
+def test_tracking_what_is_stale_already_is_told_at_once(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    answer = ok(commit(ada, proof, track=[{"model": "tasks", "id": "t1", "readAt": 7}]))
+    assert len(answer["notifications"]) == 1
+
+
+def test_tracked_premise_that_rejects_refuses_until_tracked_again(tasks: World, ada: Caller) -> None:
+    track = [{"model": "tasks", "id": "t1", "onStale": "reject"}]
+    ok(commit(ada, None, track=track))
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    assert refused(ada.update("tasks", "t2", {"title": "x"})).code == "stale_context"
+    ok(commit(ada, None, track=track))
+    ok(ada.update("tasks", "t2", {"title": "x"}))
+
+
+def test_truncation_makes_every_premise_of_the_table_stale(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    tasks.sql("TRUNCATE comments, tasks; SELECT 1")
+    ok(tasks.caller("acme", "bob").create("projects", "p1", {"name": "p"}))
+    reads = [{"model": "tasks", "id": "t1", "readAt": 7}]
+    operation = {"action": "update", "model": "projects", "id": "p1", "data": {"name": "q"}}
+    assert refused(commit(ada, proof, operations=[operation], reads=reads)).code == "stale_context"
+
+
+def test_evidence_older_than_the_change_log_is_stale(tasks: World, ada: Caller) -> None:
+    proof = evidence(tasks)
+    tasks.sql(
+        "UPDATE pgsync_private.setting SET value = pg_catalog.pg_current_xact_id()::text"
+        " WHERE name = 'change_floor_xid' RETURNING 1"
+    )
+    answer = refused(commit(ada, proof, operations=[update("t1", {"title": "x"}, readAt=7)]))
+    assert answer.code == "stale_context"
+    assert "remembered" in str(answer.message)
+
+
+def test_read_modify_write_of_many_loses_no_increment(tasks: World, ada: Caller) -> None:
+    """The functional update: read, write with the evidence of that read, again when refused."""
+    writers = [tasks.caller("acme", f"w{n}") for n in range(8)]
+    done = 0
+    pending = {n: None for n in range(8)}
+    reads: dict[int, tuple[int, Any]] = {}
+    while pending:
+        for n in list(pending):
+            (value,) = writers[n].read("SELECT priority FROM tasks WHERE id = 't1'")
+            reads[n] = (value, evidence(tasks))
+        for n in list(pending):
+            value, proof = reads[n]
+            answer = commit(writers[n], proof, operations=[update("t1", {"priority": value + 1}, readAt=7)])
+            if isinstance(answer, Refusal):
+                assert answer.code == "stale_context"
+            else:
+                done += 1
+                del pending[n]
+    assert done == 8
+    assert ada.read("SELECT priority FROM tasks WHERE id = 't1'") == [8]
+
+
+@pytest.mark.parametrize(
+    ("guards", "code"),
+    [
+        ({"readAt": -1}, "commit_operation_invalid"),
+        ({"readAt": "soon"}, "commit_operation_invalid"),
+        ({"readAt": 1.5}, "commit_operation_invalid"),
+        ({"onStale": "ignore"}, "commit_operation_invalid"),
+        ({"fenceToken": "x"}, "commit_operation_invalid"),
+    ],
+)
+def test_wrong_guards_are_refused(ada: Caller, guards: dict[str, Any], code: str) -> None:
+    assert refused(commit(ada, None, operations=[update("t1", {"title": "x"}, **guards)])).code == code
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        5,
+        {},
+        {"model": "tasks"},
+        {"model": "tasks", "id": "t1"},
+        {"model": "tasks", "id": "t1", "readAt": "x"},
+        {"model": "tasks", "id": "t1", "readAt": 1, "fields": "title"},
+        {"group": 7, "readAt": 1},
+    ],
+)
+def test_wrong_reads_are_refused(ada: Caller, read: Any) -> None:
+    answer = refused(commit(ada, None, operations=[update("t1", {"title": "x"})], reads=[read]))
+    assert answer.code in ("commit_operation_invalid", "invalid_sync_group")
+
+
+def test_archiving_sets_the_field_and_is_refused_without_one(tasks: World, ada: Caller) -> None:
+    ok(ada.create("projects", "p1", {"name": "p"}))
+    ok(ada.write("archive", "projects", "p1"))
+    assert ada.read("SELECT archived FROM projects") == [True]
+    ok(ada.write("unarchive", "projects", "p1"))
+    assert ada.read("SELECT archived FROM projects") == [False]
+    assert refused(ada.write("archive", "tasks", "t1")).code == "commit_operation_unsupported"
