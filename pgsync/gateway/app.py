@@ -19,12 +19,14 @@ from pgsync.config import GatewayConfig
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Authenticator, seconds_until
 from pgsync.gateway.bootstrap import Bootstrap
+from pgsync.gateway.claims import Claims
 from pgsync.gateway.commit_queue import CommitQueue
 from pgsync.gateway.commit_records import CommitRecords
 from pgsync.gateway.commits import Committer
 from pgsync.gateway.credentials import Credentials
 from pgsync.gateway.database import Database
 from pgsync.gateway.live import Live
+from pgsync.gateway.logs import Logs
 from pgsync.gateway.models import Models
 from pgsync.gateway.notifications import Notifications
 from pgsync.gateway.routes import Routes
@@ -123,6 +125,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             authenticator.forget(capability_id)
             return live.close_sessions_of(capability_id)
 
+        claims = Claims(writes, schema)
         routes = Routes(
             authenticator=authenticator,
             models=Models(reads, schema, feed),
@@ -133,7 +136,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             schema=schema,
             feed=feed,
             body_limit_bytes=config.body_limit_bytes,
-            others=[Credentials(writes, end_sessions=end_credential), CommitRecords(reads, feed)],
+            others=[Credentials(writes, end_sessions=end_credential), CommitRecords(reads, feed), Logs(reads, schema), claims],
         )
 
         async def on_message(message: Mapping[str, Any]) -> None:
@@ -157,6 +160,9 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
         notifications = Notifications(config.database_url, on_message=on_message, on_gap=on_gap)
         listening = asyncio.create_task(notifications.run(), name="notifications")
         stack.push_async_callback(_end, listening)
+
+        sweeping = asyncio.create_task(claims.sweep(), name="claims sweep")
+        stack.push_async_callback(_end, sweeping)
 
         runner = web.ServerRunner(
             routes.server(), shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS

@@ -13,12 +13,15 @@ from pgsync import wire
 from pgsync.errors import PgsyncError
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
+from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.query import check_id
 from pgsync.gateway.snapshot import read, stamp, widen
 from pgsync.stream.feed import Feed
 
 CATCH_UP_SECONDS: Final = 0.02
+
+_CLAIMS: Final = Statement(b"SELECT pgsync.row_claims_v1($1::text, $2::text)", b"row_claims_v1")
 
 
 class Models:
@@ -32,14 +35,16 @@ class Models:
     async def get(self, credential: Credential, model: str, row_id: str) -> bytes:
         """One row; a missing one, and one of another tenant, is `data: null`."""
         reader = await self._schema.reader(model)
-        call = reader.one(check_id(reader.model, row_id))
+        row = reader.one(check_id(reader.model, row_id))
+        held = Call(_CLAIMS, (model.encode(), row_id.encode()))
         deadline = 0.0
         while True:
-            reading = await read(self._database, credential, [call], require=[reader.model])
-            (result,) = reading.results
+            reading = await read(self._database, credential, [row, held], require=[reader.model])
+            result, holders = reading.results
+            claims = holders.get_value(0, 0) or b"[]"
             position = stamp(self._feed, reading.snapshot)
             if not result.ntuples:
-                return wire.row(model=model, row_id=row_id, data=None, stamp=position)
+                return wire.row(model=model, row_id=row_id, data=None, stamp=position, claims=claims)
             timeline = self._feed.timeline
             writer = widen(reader.writer(result, 0), reading.snapshot)
             if timeline.evidence(position).covers(writer):
@@ -50,7 +55,8 @@ class Models:
             if now >= deadline:
                 break
             await asyncio.sleep(CATCH_UP_SECONDS / 10)
-        return wire.row(model=model, row_id=row_id, data=reader.row_bytes(result, 0), stamp=position)
+        data = reader.row_bytes(result, 0)
+        return wire.row(model=model, row_id=row_id, data=data, stamp=position, claims=claims)
 
     async def list(self, credential: Credential, model: str, parameters: Sequence[tuple[str, str]]) -> bytes:
         """A page of rows."""
