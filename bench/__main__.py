@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seconds", type=float, default=DEFAULT_SECONDS, help=f"of one measurement (default: {DEFAULT_SECONDS:g})"
     )
     parser.add_argument(
-        "--size", type=int, default=0, help="changes to decode, samples to take (default: as the question)"
+        "--size",
+        type=int,
+        default=0,
+        help="changes to decode, samples to take, calls to make instead of --seconds (default: as the question)",
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name holds this text")
     given = parser.parse_args(arguments)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ ROOT: Final = Path(__file__).parents[1]
 READY: Final = "ready"
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
+LINE_SECONDS: Final = 300.0
 _POLL_SECONDS: Final = 0.02
 
 
@@ -32,11 +34,16 @@ class Child:
     errors: IO[str]
 
     def line(self) -> str:
-        """The next line of standard output; raises when the process has ended without one."""
+        """The next line of standard output; raises when the process ends without one or takes LINE_SECONDS."""
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()
+        limit = threading.Timer(LINE_SECONDS, self.process.kill)
+        limit.start()
+        try:
+            said = self.process.stdout.readline()
+        finally:
+            limit.cancel()
         if not said:
-            raise self.failure("ended early")
+            raise self.failure("has said nothing")
         return said.rstrip("\n")
 
     def wait_ready(self) -> None:

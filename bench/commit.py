@@ -21,9 +21,13 @@ BATCH: Final = 16  # as in sql/commit/commit_batch_v1.sql
 
 
 def measure(
-    database: Database, script: str, role: str, clients: int, seconds: float, per_call: int
+    database: Database, script: str, role: str, clients: int, setting: Setting, per_call: int
 ) -> dict[str, float]:
-    """One run of pgbench. Raises when a transaction failed: a retried or refused one is not what is measured."""
+    """One run of pgbench, for a time or for `setting.size` calls of each client.
+
+    Raises when a transaction failed: a retried or refused one is not what is measured.
+    """
+    amount = ["-t", str(setting.size)] if setting.size else ["-T", str(math.ceil(setting.seconds))]
     said = subprocess.run(
         [
             database.server.program("pgbench"),
@@ -31,7 +35,7 @@ def measure(
             "-M", "prepared",
             "-c", str(clients),
             "-j", str(min(clients, os.cpu_count() or 1)),
-            "-T", str(math.ceil(seconds)),
+            *amount,
             "-f", SQL / "commit" / f"{script}.sql",
             database.dsn_as(role),
         ],
@@ -53,7 +57,7 @@ def cases(setting: Setting) -> Iterator[Sequence[Case]]:
     with prepared(setting.server) as database:
 
         def contestant(name: str, script: str, role: str, note: str, per_call: int = 1) -> Contestant:
-            return Contestant(name, partial(measure, database, script, role, clients, setting.seconds, per_call), note)
+            return Contestant(name, partial(measure, database, script, role, clients, setting, per_call), note)
 
         found: list[Case] = []
         for clients in CLIENTS:

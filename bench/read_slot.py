@@ -52,6 +52,8 @@ async def read(conninfo: str, slot: str, end_lsn: int) -> dict[str, Any]:
                     changes += 1
                     size_bytes += 0 if row is None else len(row)
                 reached = transaction.end_lsn
+                if reached >= end_lsn:
+                    break
         if not grouper.is_inside:
             reached = max(reached, replication.sent_lsn)
         await asyncio.sleep(0)

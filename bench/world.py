@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from bench.schema import schema
@@ -26,7 +27,6 @@ def prepared(server: Server) -> Iterator[Database]:
     database = server.create_database()
     try:
         push(database.dsn, schema)
-        database.execute(f"DROP ROLE IF EXISTS {APPLICATION}")
         database.execute(f"CREATE ROLE {APPLICATION} LOGIN")
         database.execute((SQL / "prepare.sql").read_text())
         database.execute("VACUUM ANALYZE")
@@ -34,6 +34,8 @@ def prepared(server: Server) -> Iterator[Database]:
         yield database
     finally:
         database.drop()
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
+            connection.execute(f"DROP ROLE IF EXISTS {APPLICATION}")
 
 
 def create_key(database: Database) -> str:
