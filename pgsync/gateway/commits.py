@@ -15,6 +15,7 @@ from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.commit_queue import CommitQueue, QueueFullError, RowCommit
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
+from pgsync.gateway.premises import Premises
 from pgsync.gateway.query import check_id
 from pgsync.log import Event, emit
 from pgsync.models import Kind
@@ -54,6 +55,7 @@ class Committer:
         self._schema = schema
         self._feed = feed
         self._confirm_seconds = confirm_seconds
+        self._premises = Premises(database, schema, feed)
 
     async def write_row(
         self, credential: Credential, *, action: str, model: str, row_id: str | None, raw: bytes, key_header: str | None
@@ -121,14 +123,11 @@ class Committer:
 
     def _evidence(self, read_ats: tuple[int, ...]) -> bytes | None:
         """What was visible at each premise's sync id, in terms that SQL can judge."""
-        if not read_ats:
-            return None
-        timeline = self._feed.timeline
-        return orjson.dumps({str(read_at): timeline.evidence(read_at).to_json() for read_at in read_ats})
+        return orjson.dumps(self._premises.evidence(read_ats)) if read_ats else None
 
     async def _receipt(self, credential: Credential, key: str, outcome: Any) -> bytes:
         if outcome["outcome"] == "refused":
-            raise PgsyncError.of_refusal(outcome["error"])
+            raise PgsyncError.of_refusal(await self._premises.settle_refusal(outcome["error"]))
         server_tx_id: str = outcome["serverTxId"]
         last_sync_id: int | None = outcome.get("lastSyncId")
         if last_sync_id is None:
@@ -142,7 +141,7 @@ class Committer:
             last_sync_id=last_sync_id,
             ops=outcome["ops"],
             authority_json=credential.authority_json,
-            notifications=outcome.get("notifications"),
+            notifications=await self._premises.settle_notifications(outcome.get("notifications")),
             missing_ids=outcome.get("missingIds"),
         )
 

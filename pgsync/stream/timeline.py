@@ -302,6 +302,11 @@ class Timeline:
             and xid not in self._samples[-1].late
         )
 
+    def last_sync_id_of(self, xid: int) -> int | None:
+        """The last sync id of a transaction in the window; None when it is not there (any more, or yet)."""
+        ordinal = self._ordinals.get(xid)
+        return None if ordinal is None else self._ends[ordinal - self._base]
+
     def streamed_all(self, snapshot: Snapshot) -> bool:
         """Whether everything that `snapshot` sees is known to have been streamed."""
         return self._newest.covers(snapshot)

@@ -204,7 +204,7 @@ def test_read_modify_write_of_many_loses_no_increment(tasks: World, ada: Caller)
     """The functional update: read, write with the evidence of that read, again when refused."""
     writers = [tasks.caller("acme", f"w{n}") for n in range(8)]
     done = 0
-    pending = {n: None for n in range(8)}
+    pending = dict.fromkeys(range(8))
     reads: dict[int, tuple[int, Any]] = {}
     while pending:
         for n in list(pending):

@@ -1,0 +1,113 @@
+"""Translates premises between clients and SQL: sync ids on one side; snapshots, transactions and texts on the other.
+
+The database judges; here is only looked up what its words mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from pgsync.gateway.active_schema import ServedSchema
+from pgsync.gateway.connection import Call, Statement
+from pgsync.gateway.database import Database
+from pgsync.stream.feed import Feed
+from pgsync.stream.ring import Fallen
+from pgsync.values import encoder
+
+STREAM_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.005
+_SYNC_ID = Statement(b"SELECT pgsync.sync_id_of_v1($1::xid8)", b"sync_id_of_v1")
+
+
+class Premises:
+    """Evidence for what a caller says to have read, and the sync ids and values of what he is told."""
+
+    def __init__(self, database: Database, schema: ServedSchema, feed: Feed) -> None:
+        self._database = database
+        self._schema = schema
+        self._feed = feed
+
+    def evidence(self, read_ats: Iterable[int]) -> dict[str, Any]:
+        """What was visible at each sync id, in the form that `pgsync.commit_v1` takes."""
+        return {str(read_at): self._evidence_at(read_at) for read_at in read_ats}
+
+    def _evidence_at(self, read_at: int) -> dict[str, Any]:
+        evidence = self._feed.timeline.evidence(read_at).to_json()
+        commits = self._commits_before(read_at)
+        if commits:
+            evidence["seenCommits"] = commits
+        return evidence
+
+    def _commits_before(self, read_at: int) -> list[str]:
+        """Those commits up to a sync id that share their transaction with later ones.
+
+        The transaction as a whole is not covered by that sync id, but a caller who was told the last sync id of his
+        commit has seen just that commit.
+        """
+        ring = self._feed.ring
+        if not ring.tail <= read_at < ring.head:
+            return []
+        try:
+            transaction = ring.get(ring.locate(read_at)).transaction
+        except Fallen:
+            return []
+        if not transaction.first_sync_id <= read_at:
+            return []
+        return [server_tx_id for server_tx_id, last in transaction.commits if last <= read_at]
+
+    async def settle_refusal(self, error: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The refusal with sync ids in place of transaction ids."""
+        conflicts = error.get("conflicts")
+        if not conflicts:
+            return error
+        return {**error, "conflicts": [await self._settle(conflict) for conflict in conflicts]}
+
+    async def settle_notifications(self, notifications: Sequence[Mapping[str, Any]] | None) -> list[Any] | None:
+        """The notifications with sync ids in place of transaction ids, and values in place of texts."""
+        if not notifications:
+            return None
+        return [await self._settle(told) for told in notifications]
+
+    async def _settle(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        settled = dict(told)
+        xid = settled.pop("observedXid", None)
+        if xid is not None:
+            settled["observedSyncId"] = await self._sync_id_of(int(xid))
+        texts = settled.pop("currentTexts", None)
+        if texts is not None:
+            settled["currentValues"] = self._values(settled["target"]["model"], texts)
+        return settled
+
+    def _values(self, model_name: str, texts: Mapping[str, str | None]) -> dict[str, Any]:
+        model = self._schema.current.find(model_name)
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            field = model.field(name) if model is not None else None
+            if text is None or field is None:
+                values[name] = None if text is None else text
+            else:
+                values[name] = orjson.Fragment(encoder(field.kind, field.array)(text.encode()))
+        return values
+
+    async def _sync_id_of(self, xid: int) -> int:
+        """The last sync id of a transaction, which may be on its way through the log."""
+        deadline = asyncio.get_running_loop().time() + STREAM_SECONDS
+        while True:
+            found = self._feed.timeline.last_sync_id_of(xid)
+            if found is not None:
+                return found
+            stored = await self._stored_sync_id_of(xid)
+            if stored is not None:
+                return stored
+            if asyncio.get_running_loop().time() >= deadline:
+                return self._feed.head
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _stored_sync_id_of(self, xid: int) -> int | None:
+        (result,) = await self._database.run([Call(_SYNC_ID, (str(xid).encode(),))])
+        value = result.get_value(0, 0)
+        return None if value is None else int(value)
