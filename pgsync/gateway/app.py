@@ -136,7 +136,12 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             schema=schema,
             feed=feed,
             body_limit_bytes=config.body_limit_bytes,
-            others=[Credentials(writes, end_sessions=end_credential), CommitRecords(reads, feed), Logs(reads, schema), claims],
+            others=[
+                Credentials(writes, end_sessions=end_credential),
+                CommitRecords(reads, feed),
+                Logs(reads, schema),
+                claims,
+            ],
         )
 
         async def on_message(message: Mapping[str, Any]) -> None:

@@ -124,7 +124,7 @@ class CommitRecords:
             "status": "queued" if last_sync_id is None else "confirmed",
             "statusAt": found["createdAt"],
             "lastSyncId": last_sync_id or 0,
-            "readSet": found["readSet"],
+            "readSet": [_premise(premise, last_sync_id or 0) for premise in found["readSet"]],
             "operations": [operation | {"data": {"retention": "redacted"}} for operation in found["operations"]],
             "receipt": {"clientTxId": found["key"], "serverTxId": found["serverTxId"], "ops": found["ops"]},
         }
@@ -133,6 +133,23 @@ class CommitRecords:
         if found["missingIds"]:
             record["receipt"]["missingIds"] = found["missingIds"]
         return record
+
+
+def _premise(stored: Mapping[str, Any], last_sync_id: int) -> dict[str, Any]:
+    """A premise as a record has it; one that said no position began with the commit itself."""
+    target: dict[str, Any]
+    if "group" in stored:
+        target = {"scope": "group", "group": stored["group"]}
+    else:
+        target = {"scope": "row", "model": stored["modelKey"], "id": stored["id"]}
+        if "fields" in stored:
+            target["fields"] = stored["fields"]
+    return {
+        "target": target,
+        "watermark": stored.get("readAt", last_sync_id),
+        "lifetime": stored["lifetime"],
+        "onStale": stored["onStale"],
+    }
 
 
 def _limit(text: str | None) -> int:

@@ -1,5 +1,5 @@
 -- Checks the entries of reads or track: {"problem": {..}} for the first malformed one, or {"premises": [..]} in one form:
--- {"model", "modelKey", "id", "group", "fields", "readAt", "onStale"}, absent members left out.
+-- {"model", "modelKey", "id", "group", "fields", "readAt", "onStale", "lifetime"}, absent members left out.
 -- p_default: what onStale means when an entry does not say; p_modes: what it may say.
 CREATE OR REPLACE FUNCTION pgsync_private.check_reads(p_identity jsonb, p_reads jsonb, p_param text, p_default text, p_modes text[])
   RETURNS jsonb
@@ -57,6 +57,7 @@ BEGIN
         'code', 'commit_operation_invalid', 'message', p_param || ': ' || v_problem, 'param', p_param));
     END IF;
     v_premises := v_premises || pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+      'lifetime', CASE p_param WHEN 'track' THEN 'persisted' ELSE 'commit' END,
       'model', v_model[1],
       'modelKey', v_read ->> 'model',
       'id', CASE WHEN v_model IS NOT NULL THEN v_read ->> 'id' END,

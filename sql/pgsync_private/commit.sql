@@ -241,13 +241,14 @@ BEGIN
     || CASE WHEN v_notifications = '[]' THEN '{}' ELSE pg_catalog.jsonb_build_object('notifications', v_notifications) END;
   INSERT INTO pgsync_private.commit (
     organization_id, participant_kind, participant_id, key, request_hash, server_tx_id, xid, ordinal, capability_id,
-    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, read_set, claims, result, created_at, day_of_three
+    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, read_set, claims, result, created_at, day_of_three, route
   )
   VALUES (
     v_organization, v_kind, v_participant, p_key, v_hash, v_server_tx_id, pg_catalog.pg_current_xact_id(), v_ordinal,
     p_identity ->> 'capabilityId', p_identity -> 'onBehalfOf' ->> 'kind', p_identity -> 'onBehalfOf' ->> 'id', v_count,
     v_redacted, v_premises || v_track, v_claims, v_result, v_created_at,
-    ((v_created_at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3
+    ((v_created_at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3,
+    p_request ->> 'route'
   );
   RETURN v_result;
 END

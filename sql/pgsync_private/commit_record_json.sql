@@ -21,10 +21,10 @@ BEGIN
     'organizationId', p_commit.organization_id,
     'syncGroups', COALESCE(pg_catalog.to_jsonb(v_credential.sync_groups), '[]'),
     'grants', COALESCE(pg_catalog.to_jsonb(v_credential.operations), '[]'),
-    'route', pg_catalog.to_jsonb(p_commit) ->> 'route',
+    'route', p_commit.route,
     'operations', p_commit.operations,
-    'readSet', COALESCE(pg_catalog.to_jsonb(p_commit) -> 'read_set', '[]'),
-    'claims', COALESCE(pg_catalog.to_jsonb(p_commit) -> 'claims', '[]'),
+    'readSet', p_commit.read_set,
+    'claims', p_commit.claims,
     'ops', p_commit.result -> 'ops',
     'missingIds', p_commit.result -> 'missingIds',
     'lastSyncId', (

@@ -69,6 +69,35 @@ async def test_record_says_what_the_receipt_said_and_no_values(client: Client) -
     assert "secret" not in str(found)
 
 
+async def test_record_names_its_premises(client: Client) -> None:
+    await commit(client, "first", create("t1"))
+    body = {
+        "operations": [create("t2")],
+        "reads": [
+            {"model": "tasks", "id": "t1", "fields": ["title"], "readAt": 9},
+            {"group": "org:acme", "readAt": 9, "onStale": "notify"},
+        ],
+        "track": [{"model": "tasks", "id": "t1"}],
+    }
+    reply = await client.call("POST", "/api/v1/commits", body, Idempotency_Key="guarded")
+    assert reply.status == 200, reply.body
+    row = {"scope": "row", "model": "tasks", "id": "t1"}
+    assert (await record(client, "guarded"))["readSet"] == [
+        {"target": row | {"fields": ["title"]}, "watermark": 9, "lifetime": "commit", "onStale": "reject"},
+        {"target": {"scope": "group", "group": "org:acme"}, "watermark": 9, "lifetime": "commit", "onStale": "notify"},
+        {"target": row, "watermark": reply.json["lastSyncId"], "lifetime": "persisted", "onStale": "notify"},
+    ]
+
+
+async def test_record_says_how_the_commit_came(client: Client) -> None:
+    async with client.socket() as socket:
+        operation = {"type": "CREATE", "model": "task", "id": "t1", "input": {"title": "x"}}
+        await socket.send("commit", {"operations": [operation], "clientTxId": "live"})
+        await socket.wait_for("mutation_result")
+    (attempt,) = (await record(client, "live"))["attempts"]
+    assert attempt["transport"] == "websocket"
+
+
 @pytest.mark.parametrize("key", ["nope", "a%2Fb", "%00", "%ff", "x" * 300])
 async def test_unknown_commit_is_null(client: Client, key: str) -> None:
     reply = await client.get(f"/api/v1/commits/{key}")
