@@ -1,5 +1,6 @@
 -- Keeps the private tables in shape: makes the partitions of the coming days, drops those past their retention, empties the third
--- day of the commit ledger, and removes checkpoints nobody can start from any more, sessions and claims that ended long ago. Any listener may call it, as often as it likes; twice at once is harmless.
+-- day of the commit ledger, and removes checkpoints nobody can start from any more, premises, sessions and claims of long ago. Any
+-- listener may call it, as often as it likes; twice at once is harmless.
 -- A partition is made beside its table and attached, which no writer has to wait for; what does need a lock that writers feel waits for it
 -- a fifth of a second only and is otherwise left to the next call.
 -- The names of partitions follow from the date, so this is the one place where a statement is put together, with %I and %L only.
@@ -18,6 +19,8 @@ DECLARE
   v_days integer;
   v_day date;
   v_name text;
+  v_floor xid8;
+  v_ignored text;
 BEGIN
   IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('pgsync maintain', 0)) THEN
     RETURN;
@@ -66,6 +69,10 @@ BEGIN
         AND pg_catalog.to_date(pg_catalog.right(c.relname, 8), 'YYYYMMDD') < v_today - v_days
     LOOP
       BEGIN
+        IF v_table = 'change' THEN
+          EXECUTE pg_catalog.format('SELECT c.xid FROM pgsync_private.%I AS c ORDER BY c.xid DESC LIMIT 1', v_name) INTO v_floor;
+          v_ignored := pgsync_private.raise_change_floor(v_floor);
+        END IF;
         EXECUTE pg_catalog.format('DROP TABLE pgsync_private.%I', v_name);
       EXCEPTION
         WHEN lock_not_available THEN
@@ -74,14 +81,17 @@ BEGIN
     END LOOP;
   END LOOP;
 
-  -- Today's commits go to one partition, yesterday's may still be asked for; the third holds what ended 24 hours ago or more.
+  -- Today's commits go to one partition, yesterday's may still be asked for; the third holds what ended 24 hours ago or more. Not around
+  -- midnight, when it becomes today's.
   BEGIN
-    CASE (v_today - DATE '2000-01-01' + 1) % 3
-      WHEN 0 THEN
+    CASE
+      WHEN (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::time NOT BETWEEN TIME '00:10' AND TIME '23:50' THEN
+        NULL;
+      WHEN (v_today - DATE '2000-01-01' + 1) % 3 = 0 THEN
         IF EXISTS (SELECT FROM pgsync_private.commit_0) THEN
           TRUNCATE pgsync_private.commit_0;
         END IF;
-      WHEN 1 THEN
+      WHEN (v_today - DATE '2000-01-01' + 1) % 3 = 1 THEN
         IF EXISTS (SELECT FROM pgsync_private.commit_1) THEN
           TRUNCATE pgsync_private.commit_1;
         END IF;
@@ -97,8 +107,17 @@ BEGIN
 
   -- Rows that came when there was no partition for their day.
   v_days := (SELECT s.value::integer FROM pgsync_private.setting AS s WHERE s.name = 'change_retention_days') + 1;
-  DELETE FROM pgsync_private.change_default AS c
-  WHERE c.changed_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(days => v_days);
+  WITH gone AS (
+    DELETE FROM pgsync_private.change_default AS c
+    WHERE c.changed_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(days => v_days)
+    RETURNING c.xid
+  )
+  SELECT pg_catalog.max(g.xid::text::numeric)::text::xid8
+  INTO v_floor
+  FROM gone AS g;
+  v_ignored := pgsync_private.raise_change_floor(v_floor);
+  DELETE FROM pgsync_private.tracked_premise AS t
+  WHERE t.created_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(days => v_days);
   DELETE FROM pgsync_private.position_default AS p
   WHERE p.stored_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(days => v_days);
 

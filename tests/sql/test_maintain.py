@@ -170,3 +170,13 @@ def test_a_transaction_has_one_position_whoever_stores_it(tasks: World) -> None:
     assert answered.wait(WAIT_SECONDS)
     thread.join()
     assert tasks.sql("SELECT count(*) FROM pgsync_private.position WHERE xid = '7'") == [1]
+
+
+def test_what_leaves_the_change_log_is_remembered_as_its_floor(tasks: World) -> None:
+    caller = tasks.caller("acme", "ada")
+    ok(caller.create("tasks", "t1", {"title": "first"}))
+    tasks.sql("UPDATE pgsync_private.change SET changed_at = changed_at - INTERVAL '30 days' RETURNING 1")
+    gone = tasks.sql("SELECT pg_catalog.max(xid::text::bigint) FROM pgsync_private.change")[0]
+    tasks.sql("SELECT pgsync.maintain_v1()")
+    assert tasks.sql("SELECT count(*) FROM pgsync_private.change") == [0]
+    assert tasks.sql("SELECT value::bigint FROM pgsync_private.setting WHERE name = 'change_floor_xid'") == [gone]
