@@ -111,9 +111,12 @@ def _fraction(digits: bytes) -> bytes:
 
 def _timestamp(text: bytes) -> bytes:
     # 2026-01-02 03:04:05[.123456]; anything else (infinity, BC, a five-digit year) stays as it is
-    if len(text) == 19 and text[4] == 45:
+    size = len(text)
+    if size == 26 and text[4] == 45 and text[19] == 46 and text[-1] != 67:  # what nearly every clock gives
+        return b'"%bT%b"' % (text[:10], text[11:])
+    if size == 19 and text[4] == 45:
         return b'"%bT%b.000"' % (text[:10], text[11:])
-    if 21 <= len(text) <= 26 and text[4] == 45 and text[19] == 46 and text[-1] != 67:
+    if 21 <= size <= 25 and text[4] == 45 and text[19] == 46 and text[-1] != 67:
         return b'"%bT%b.%b"' % (text[:10], text[11:19], _fraction(text[20:]))
     return b'"%b"' % text
 
@@ -124,9 +127,12 @@ def _timestamptz(text: bytes) -> bytes:
         if text[-1] <= 57:
             raise ValueError("a timestamptz that is not in UTC: the session that read it lacks SESSION_SETTINGS")
         return b'"%b"' % text
-    if len(text) == 22 and text[4] == 45:
+    size = len(text)
+    if size == 29 and text[4] == 45 and text[19] == 46:  # what nearly every clock gives
+        return b'"%bT%bZ"' % (text[:10], text[11:26])
+    if size == 22 and text[4] == 45:
         return b'"%bT%b.000Z"' % (text[:10], text[11:19])
-    if 24 <= len(text) <= 29 and text[4] == 45 and text[19] == 46:
+    if 24 <= size <= 28 and text[4] == 45 and text[19] == 46:
         return b'"%bT%b.%bZ"' % (text[:10], text[11:19], _fraction(text[20:-3]))
     return b'"%b"' % text
 

@@ -326,11 +326,17 @@ def decode_message(data: bytes) -> Message:
     end = len(data)
     if not end:
         raise MalformedStreamError("an empty message", 0)
+    # as in `_parse`, whose call would be felt: this runs for every message of the database
+    parser = _PARSERS.get(data[0])
+    if parser is None:
+        raise MalformedStreamError(f"unknown message type {data[:1]!r}", 0)
     try:
-        message, stop = _parse(data + _PADDING, 0, end)
-    except _IncompleteError:
-        raise MalformedStreamError(f"a message of type {data[:1]!r} that stops early", end) from None
-    if stop != end:
+        message, stop = parser(data + _PADDING, 1, end)
+    except (IndexError, struct.error, _IncompleteError):
+        stop = end + 1
+    if stop > end:
+        raise MalformedStreamError(f"a message of type {data[:1]!r} that stops early", end)
+    if stop < end:
         raise MalformedStreamError(f"{end - stop} bytes after a message of type {data[:1]!r}", stop)
     return message
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -111,6 +111,12 @@ def _as_it_is(field: Field, type_oid: int) -> Field:
     if right is None or type_oid in right or type_oid >= _FIRST_OID_OF_USERS:
         return field
     return replace(field, kind=Kind.TEXT, array=False)
+
+
+@lru_cache(maxsize=256)
+def _direct_origin(role: str) -> Origin:
+    """Who made a direct write; one object for all that a role writes."""
+    return Origin(actor=("system", role))
 
 
 def _text(value: Value) -> str:
@@ -321,9 +327,9 @@ class Grouper:
             if kind == "c":
                 self._begin_commit(said)
             elif kind == "d":
-                role = str(said["role"])
+                origin = _direct_origin(str(said["role"]))
                 self._end_commit()
-                self._origin = Origin(actor=("system", role))
+                self._origin = origin
                 self._ids = _NO_IDS
             elif kind == "s":
                 self._version = int(said["version"])
