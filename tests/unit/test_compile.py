@@ -46,7 +46,7 @@ def test_enum_value_stays_inside_its_literal(text: str) -> None:
     field = {"type": "enum", "enumValues": [text, "b"], "isOptional": False, "isIndexed": False}
     for statement in compiled(document(fields={"status": field})).statements:
         assert statement.sql.count("$function$") in (0, 2)
-        assert set(dollar_quotes(statement.sql)) <= {"$function$", "$publication$", "$replica_identity$"}
+        assert set(dollar_quotes(statement.sql)) <= {"$function$", "$publication$", "$replica_identity$", "$claims$"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
