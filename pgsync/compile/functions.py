@@ -71,7 +71,7 @@ class TableNames:
 
 
 def readable(model: ResolvedModel) -> list[str]:
-    """What must hold of a row for a participant to see it: tenant, groups, rule. Constants are evaluated once a query."""
+    """What must hold of a row for a participant to see it: tenant, groups, rule."""
     names = TableNames(model)
     conditions = []
     if names.tenant is not None:

@@ -131,7 +131,8 @@ BEGIN
     IF v_action = 'update' THEN
       v_planned.fields := ARRAY(SELECT k.k FROM pg_catalog.jsonb_object_keys(v_data) AS k(k));
     END IF;
-    v_guarded := v_guarded OR v_planned.read_at IS NOT NULL OR v_planned.claim_id IS NOT NULL;
+    -- A fence token too: whether a later one has been written with is known for sure only under the row's lock.
+    v_guarded := v_guarded OR v_planned.read_at IS NOT NULL OR v_planned.claim_id IS NOT NULL OR v_planned.fence_token IS NOT NULL;
     v_plan[v_index] := v_planned;
     v_redacted := v_redacted || pg_catalog.jsonb_build_object('action', v_action, 'model', v_operation ->> 'model', 'id', v_id);
     IF v_operation ->> 'transactionId' IS NOT NULL THEN
