@@ -173,6 +173,7 @@ OUR_SQLSTATES: Final[Mapping[str, str]] = MappingProxyType(
         "PS302": "capability_invalid",
         "PS303": "organization_mismatch",
         "PS304": "apikey_invalid",
+        "PS305": "forbidden",
         "PS401": "claim_conflict",
         "PS402": "stale_context",
         "PS403": "idempotency_conflict",

@@ -46,7 +46,8 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
 def command(**given: Any) -> None:
     """Run a gateway until it is interrupted. Every option is also an environment variable; the option wins."""
     config = GatewayConfig.load(**given)
+    from pgsync.cli.propose import propose
     from pgsync.gateway import run  # after the settings, which are wrong more often than not
 
     log.configure(level=config.log_level, format=config.log_format)
-    asyncio.run(run(config))
+    asyncio.run(run(config, receive_schema=propose))

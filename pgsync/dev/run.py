@@ -28,12 +28,11 @@ from pgsync.config import ConfigError, GatewayConfig
 from pgsync.dev import sample, state
 from pgsync.dev.embedded import EmbeddedPostgres, program_version
 from pgsync.dev.state import DevState
-from pgsync.errors import PgsyncError
 from pgsync.gateway import serve
 from pgsync.gateway.schema import SchemaPush
 from pgsync.log import Event
-from pgsync.push import PushResult, install, push
-from pgsync.schema import Schema, SchemaError, load_schema
+from pgsync.push import PushResult, install, push, schema_of_wire
+from pgsync.schema import Schema, load_schema
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8080
@@ -133,18 +132,7 @@ class Dev:
 
     async def _receive(self, pushed: SchemaPush) -> Mapping[str, Any]:
         """A schema that came over `POST /api/schema` takes effect at once."""
-        try:
-            declared = Schema.from_json(pushed.document)
-        except SchemaError as exc:
-            problems = [
-                {
-                    "code": p.code,
-                    "message": f"{p.message}; {p.remedy}",
-                    "param": ".".join(filter(None, (p.model, p.field))),
-                }
-                for p in exc.problems
-            ]
-            raise PgsyncError(exc.code, str(exc), details={"errors": problems}) from exc
+        declared = schema_of_wire(pushed.document)
         result = await self._push(declared, force=pushed.force)
         log.emit(Event.SCHEMA_PUSHED, version=result.version, hash=result.hash)
         if not result.changed:

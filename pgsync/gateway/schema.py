@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -17,7 +17,9 @@ from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
-from pgsync.models import Model
+from pgsync.models import ActiveSchema, Model
+
+MAX_SCHEMA_BYTES: Final = 1_000_000
 
 _PUSH_KEYS = frozenset({"schema", "force", "renames", "backfills"})
 
@@ -26,14 +28,14 @@ _PUSH_KEYS = frozenset({"schema", "force", "renames", "backfills"})
 class SchemaPush:
     """A checked body of `POST /api/schema` (contract 1.12): the SchemaJSON and how to get there.
 
-    `propose` stores it in the database under the hash given, until somebody with rights pushes it.
+    `propose` stores it in the database under the hash given, until somebody with rights pushes it. `active` is what is
+    in force now.
     """
 
     document: Mapping[str, Any]
     propose: Callable[[str], Awaitable[None]]
+    active: ActiveSchema
     force: bool = False
-    renames: tuple[Mapping[str, Any], ...] = ()
-    backfills: tuple[Mapping[str, Any], ...] = ()
 
 
 SchemaReceiver = Callable[[SchemaPush], Awaitable[Mapping[str, Any]]]
@@ -77,6 +79,8 @@ class Schema:
         """Takes a SchemaJSON from somebody with a secret key."""
         if credential.key_kind != "sk":
             wire.refuse("forbidden", "a schema is pushed with a secret key (sk_)")
+        if len(raw) > MAX_SCHEMA_BYTES:
+            wire.refuse("schema_too_large", f"a schema has at most {MAX_SCHEMA_BYTES} bytes, this one {len(raw)}")
         body = wire.parse_json(raw)
         if not isinstance(body, dict) or not isinstance(body.get("schema"), dict):
             wire.refuse("invalid_body", "the body is an object with the SchemaJSON under schema", param="schema")
@@ -91,29 +95,39 @@ class Schema:
                 "schema_provisioning_forbidden",
                 "this gateway takes no schema over HTTP: run `pgsync push schema.py` against its database",
             )
-        renames, backfills = _objects(body, "renames"), _objects(body, "backfills")
+        _refuse_steps(body)
+        await self._schema.refresh()
 
         async def propose(schema_hash: str) -> None:
-            options = {"force": force, "renames": renames, "backfills": backfills}
             parameters = (
                 credential.identity_json,
                 schema_hash.encode(),
                 orjson.dumps(body["schema"]),
-                orjson.dumps(options),
+                orjson.dumps({"force": force}),
             )
             await self._database.run([Call(_PROPOSE, parameters)])
 
-        push = SchemaPush(document=body["schema"], propose=propose, force=force, renames=renames, backfills=backfills)
+        push = SchemaPush(document=body["schema"], propose=propose, active=self._schema.current, force=force)
         answer = await self._receive(push)
         await self._schema.refresh()
         return orjson.dumps(answer)
 
 
-def _objects(body: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ...]:
-    value = body.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        wire.refuse("invalid_body", f"{key} is an array of objects", param=key)
-    return tuple(value)
+def _refuse_steps(body: Mapping[str, Any]) -> None:
+    """A push renames and fills nothing: who asks for that is told so, not given half of it."""
+    steps: list[str] = []
+    for key in ("renames", "backfills"):
+        value = [] if body.get(key) is None else body[key]
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            wire.refuse("invalid_body", f"{key} is an array of objects", param=key)
+        steps += [f"{key}: {orjson.dumps(entry).decode()[:200]}" for entry in value]
+    if steps:
+        wire.refuse(
+            "incompatible_change",
+            "a push renames no column and fills in no values: do that in your database, then push without it",
+            unexecutable=steps,
+            warnings=[],
+        )
 
 
 def _describe(model: Model, declared: Mapping[str, Any]) -> dict[str, Any]:

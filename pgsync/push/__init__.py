@@ -2,5 +2,16 @@
 
 from pgsync.push.apply import PushResult, install, push
 from pgsync.push.plan import Plan, PushError, Step
+from pgsync.push.proposals import Proposal, read_proposals, schema_of_wire
 
-__all__ = ["Plan", "PushError", "PushResult", "Step", "install", "push"]
+__all__ = [
+    "Plan",
+    "Proposal",
+    "PushError",
+    "PushResult",
+    "Step",
+    "install",
+    "push",
+    "read_proposals",
+    "schema_of_wire",
+]
