@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 {% if m.id_check %}
 DECLARE

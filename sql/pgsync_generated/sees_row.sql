@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.sees_row(p_model text, p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
 {% for m in models %}

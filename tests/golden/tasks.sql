@@ -594,7 +594,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN EXISTS (
@@ -612,7 +612,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_sees(text) IS '[pgsync model=comments hash=9d850166bf2fc40f]';
+COMMENT ON FUNCTION pgsync_generated.comment_sees(text) IS '[pgsync model=comments hash=9dc23709839988c9]';
 
 -- function pgsync_generated.comment_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1131,7 +1131,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN EXISTS (
@@ -1148,7 +1148,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_sees(text) IS '[pgsync model=projects hash=27bdd9f9a8a08865]';
+COMMENT ON FUNCTION pgsync_generated.project_sees(text) IS '[pgsync model=projects hash=16aaa7a3b4e89a90]';
 
 -- function pgsync_generated.project_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1702,7 +1702,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN EXISTS (
@@ -1719,7 +1719,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_sees(text) IS '[pgsync model=tasks hash=5082fb2136d83cc0]';
+COMMENT ON FUNCTION pgsync_generated.task_sees(text) IS '[pgsync model=tasks hash=8b587f991c0515f7]';
 
 -- function pgsync_generated.task_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -2148,7 +2148,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.sees_row(p_model text, p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   IF p_model = 'comment' THEN
@@ -2167,7 +2167,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.sees_row(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.sees_row(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.sees_row(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=d272a63ff1a4d950]';
+COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=bcaa228ae88f2f63]';
 
 -- function pgsync_generated.diagnose(text, jsonb)
 -- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].

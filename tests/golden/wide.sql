@@ -904,7 +904,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
@@ -924,7 +924,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_sees(text) IS '[pgsync model=counters hash=e3234602ba92f648]';
+COMMENT ON FUNCTION pgsync_generated.counter_sees(text) IS '[pgsync model=counters hash=67538018ac9ccd3d]';
 
 -- function pgsync_generated.counter_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1386,7 +1386,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN EXISTS (
@@ -1401,7 +1401,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_sees(text) IS '[pgsync model=countries hash=0523d80cf1387509]';
+COMMENT ON FUNCTION pgsync_generated.country_sees(text) IS '[pgsync model=countries hash=bdec1f28d4e3ce44]';
 
 -- function pgsync_generated.country_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1960,7 +1960,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
@@ -1981,7 +1981,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_sees(text) IS '[pgsync model=documents hash=e6328ebda0c225bb]';
+COMMENT ON FUNCTION pgsync_generated.document_sees(text) IS '[pgsync model=documents hash=6d652fe397e19bba]';
 
 -- function pgsync_generated.document_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -2503,7 +2503,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
@@ -2523,7 +2523,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_sees(text) IS '[pgsync model=folders hash=4e59a9c5435f3376]';
+COMMENT ON FUNCTION pgsync_generated.folder_sees(text) IS '[pgsync model=folders hash=4a9247225f77de32]';
 
 -- function pgsync_generated.folder_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -3157,7 +3157,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN EXISTS (
@@ -3174,7 +3174,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_sees(text) IS '[pgsync model=samples hash=9f1d51ed599076f5]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_sees(text) IS '[pgsync model=samples hash=3f7f79e7fe05405d]';
 
 -- function pgsync_generated.type_sample_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -3842,7 +3842,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_sees(p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   RETURN EXISTS (
@@ -3859,7 +3859,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_sees(text) IS '[pgsync model=workspaces hash=114921b6fb2fc192]';
+COMMENT ON FUNCTION pgsync_generated.workspace_sees(text) IS '[pgsync model=workspaces hash=b5d1e799056d32da]';
 
 -- function pgsync_generated.workspace_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -4301,7 +4301,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.sees_row(p_model text, p_id text)
   LANGUAGE plpgsql
   STABLE
   SECURITY INVOKER
-  SET search_path = ''
+  SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   IF p_model = 'counter' THEN
@@ -4329,7 +4329,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.sees_row(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.sees_row(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.sees_row(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=c7ff32dd488e459c]';
+COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=c414d4fd927fe49a]';
 
 -- function pgsync_generated.diagnose(text, jsonb)
 -- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].

@@ -8,6 +8,7 @@ import pytest
 from pgsync import sqlfiles
 from pgsync.push import push
 from pgsync.schema import Model, Schema
+from tests.golden.cases import schema_of
 from tests.postgres import Database, run_server
 from tests.sql.conftest import World, ok
 from tests.sql.dump import dump, psql
@@ -96,8 +97,6 @@ def test_uninstall_then_push_begins_again(tasks: World) -> None:
     ok(tasks.caller().create("projects", "p1", {"name": "x"}))
     tasks.close()
     uninstall(tasks.database)
-    from tests.golden.cases import schema_of
-
     push(tasks.database.dsn, schema_of("tasks"))
     assert tasks.caller().read("SELECT id FROM projects") == ["p1"]
 
