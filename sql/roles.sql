@@ -3,7 +3,9 @@
 --   pgsync_writer    owns the write functions, which run with its rights and under row-level security
 --   pgsync_gateway   the gateway logs in as it: may call pgsync.* and read synced tables under row-level security
 --   pgsync_listener  reads the write-ahead log and stores checkpoints
--- Needs: CREATEROLE, and REPLICATION (or superuser) for the last one.
+-- Needs: CREATEROLE. Where that is not enough to give REPLICATION away (before PostgreSQL 16, or without having it), the last one is made
+-- without it, and a warning says so.
+-- Who is no superuser becomes a member of the first two: nobody else could hand them what they are to own.
 -- Undo: sql/uninstall.sql
 DO $roles$
 BEGIN
@@ -17,10 +19,27 @@ BEGIN
     CREATE ROLE pgsync_gateway LOGIN NOBYPASSRLS;
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = 'pgsync_listener') THEN
-    CREATE ROLE pgsync_listener LOGIN REPLICATION NOBYPASSRLS;
+    BEGIN
+      CREATE ROLE pgsync_listener LOGIN REPLICATION NOBYPASSRLS;
+    EXCEPTION
+      WHEN insufficient_privilege THEN
+        CREATE ROLE pgsync_listener LOGIN NOBYPASSRLS;
+        RAISE WARNING USING
+          ERRCODE = 'insufficient_privilege',
+          MESSAGE = 'role pgsync_listener has no REPLICATION, because the role that made it may not give it',
+          DETAIL = 'A gateway cannot stream until it has.',
+          HINT = 'As a superuser: ALTER ROLE pgsync_listener REPLICATION; at a provider, grant it the role that stands for it (rds_replication).';
+    END;
   END IF;
 EXCEPTION
   WHEN duplicate_object OR unique_violation THEN
     NULL; -- another database of this cluster is being installed at the same moment: it has just made them
 END
 $roles$;
+DO $membership$
+BEGIN
+  IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) THEN
+    GRANT pgsync_owner, pgsync_writer TO CURRENT_USER;
+  END IF;
+END
+$membership$;

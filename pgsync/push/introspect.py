@@ -27,11 +27,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A relation that exists. `kind` is pg_class.relkind; `row_security_was_on`: before pgsync came, not now."""
+    """A relation that exists. `kind` is pg_class.relkind; `row_security_was_on`: before pgsync came, not now.
+
+    `primary_key` are the columns of it, in the order of their names.
+    """
 
     kind: str
     row_security_was_on: bool
     columns: Mapping[str, Column]
+    primary_key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ def read_tables(
             kind=row["kind"],
             row_security_was_on=row["row_security"] and row["public_policy"] is not True,
             columns={name: Column(c["type"], c["notNull"]) for name, c in (row["columns"] or {}).items()},
+            primary_key=tuple(row["primary_key"] or ()),
         )
         for row in rows
     }

@@ -115,6 +115,10 @@ def _misfits(
         if table.kind not in ("r", "p"):
             yield f"{where} is not a table; name a table of this database in the model"
             continue
+        key = [c for c in (model.tenant_column, model.id.column) if c is not None]
+        if sorted(key) != list(table.primary_key):
+            # Writes find a row by it, and it is what the log says of a row that is gone.
+            yield f"{where}, its primary key is ({', '.join(table.primary_key)}); it has to be ({', '.join(key)})"
         for f in model.fields:
             column = table.columns.get(f.column)
             if column is None:

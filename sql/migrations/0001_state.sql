@@ -10,6 +10,7 @@ COMMENT ON SCHEMA pgsync_generated IS 'Functions compiled from the pushed schema
 
 REVOKE ALL ON SCHEMA pgsync, pgsync_private, pgsync_generated FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgsync TO pgsync_writer, pgsync_gateway, pgsync_listener;
+GRANT CREATE ON SCHEMA pgsync TO pgsync_writer; -- or only a superuser could make it the owner of the write functions
 GRANT USAGE ON SCHEMA pgsync_private, pgsync_generated TO pgsync_writer;
 
 CREATE TABLE pgsync_private.migration (

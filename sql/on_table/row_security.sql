@@ -8,6 +8,8 @@ CREATE POLICY pgsync_public ON {{ table }}
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON {{ table }} IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 {% else %}
 -- Row security was on before: the permissive policy lets the pgsync roles in, next to the policies that were there.
 DROP POLICY IF EXISTS pgsync_public ON {{ table }};

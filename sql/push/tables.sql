@@ -1,4 +1,4 @@
--- The tables of the models as they are: kind, row security, the policy of ours that tells how it was before, and their columns.
+-- The tables of the models as they are: kind, row security, the policy of ours that tells how it was before, their primary key and columns.
 SELECT
   n.nspname AS namespace,
   c.relname AS name,
@@ -10,6 +10,15 @@ SELECT
     WHERE p.polrelid = c.oid
       AND p.polname = 'pgsync_public'
   ) AS public_policy,
+  (
+    SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname)
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = c.oid
+      AND i.indisprimary
+  ) AS primary_key,
   (
     SELECT pg_catalog.jsonb_object_agg(
       a.attname,

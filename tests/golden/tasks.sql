@@ -731,6 +731,8 @@ CREATE POLICY pgsync_public ON public.comments
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.comments IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.comments;
 CREATE POLICY pgsync_select ON public.comments
   AS RESTRICTIVE
@@ -1260,6 +1262,8 @@ CREATE POLICY pgsync_public ON public.projects
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.projects IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.projects;
 CREATE POLICY pgsync_select ON public.projects
   AS RESTRICTIVE
@@ -1859,6 +1863,8 @@ CREATE POLICY pgsync_public ON public.tasks
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.tasks IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.tasks;
 CREATE POLICY pgsync_select ON public.tasks
   AS RESTRICTIVE

@@ -1022,6 +1022,8 @@ CREATE POLICY pgsync_public ON public.counters
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.counters IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.counters;
 CREATE POLICY pgsync_select ON public.counters
   AS RESTRICTIVE
@@ -1497,6 +1499,8 @@ CREATE POLICY pgsync_public ON public.countries
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.countries IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.countries;
 CREATE POLICY pgsync_select ON public.countries
   AS RESTRICTIVE
@@ -2114,6 +2118,8 @@ CREATE POLICY pgsync_public ON public.documents
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.documents IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.documents;
 CREATE POLICY pgsync_select ON public.documents
   AS RESTRICTIVE
@@ -2628,6 +2634,8 @@ CREATE POLICY pgsync_public ON public.folder_list
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.folder_list IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.folder_list;
 CREATE POLICY pgsync_select ON public.folder_list
   AS RESTRICTIVE
@@ -3447,6 +3455,8 @@ CREATE POLICY pgsync_public ON public.samples
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.samples IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.samples;
 CREATE POLICY pgsync_select ON public.samples
   AS RESTRICTIVE
@@ -3964,6 +3974,8 @@ CREATE POLICY pgsync_public ON public.workspaces
   TO PUBLIC
   USING (true)
   WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.workspaces IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
 DROP POLICY IF EXISTS pgsync_select ON public.workspaces;
 CREATE POLICY pgsync_select ON public.workspaces
   AS RESTRICTIVE

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import psycopg
 import pytest
 
+from pgsync import sqlfiles
 from pgsync.errors import PgsyncError
 from pgsync.push import PushError, PushResult, install, push
 from pgsync.schema import Field, Model, Ref, Schema
-from tests.postgres import Database
+from tests.postgres import Database, run_server
 from tests.sql.dump import dump, psql
 
 WAIT_SECONDS = 20.0
@@ -290,5 +291,21 @@ def test_push_over_a_table_that_does_not_fit_says_everything_at_once(database: D
     assert isinstance(error, PushError)
     assert error.code == "model_not_provisioned"
     problems = "\n".join(error.details["problems"])
-    for missing in ("organization_id", "estimate", "column id is integer", "created_at"):
+    for missing in ("organization_id", "estimate", "column id is integer", "created_at", "primary key is (id)"):
         assert missing in problems
+
+
+def test_push_works_for_an_owner_of_the_database_who_is_no_superuser() -> None:
+    """On a server of its own, where the roles are not there yet: making them is a part of it."""
+    with run_server("embedded16") as own:
+        database = own.create_database()
+        database.execute(f"CREATE ROLE dba LOGIN CREATEROLE REPLICATION; ALTER DATABASE {database.name} OWNER TO dba")
+        assert push(database.dsn_as("dba"), one()).version == 1
+        assert push(database.dsn_as("dba"), two()).version == 2
+        assert not push(database.dsn_as("dba"), two()).changed
+        assert database.execute("SELECT rolreplication FROM pg_roles WHERE rolname = 'pgsync_listener'") == [(True,)]
+        owners = "SELECT DISTINCT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'pgsync'::regnamespace"
+        assert sorted(database.execute(owners)) == [("pgsync_owner",), ("pgsync_writer",)]
+        with database.connect("dba") as dba:
+            dba.execute(sqlfiles.read("uninstall.sql").encode())
+        assert "pgsync" not in dump(database)
