@@ -6,6 +6,7 @@ Every name and unit that an operator can set is in `GatewayConfig`; nothing else
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, Self, cast, get_args
@@ -19,6 +20,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
 _MIB: Final = 1024 * 1024
+_SECRET_BYTES: Final = 32  # as long as the signature
 
 
 class ConfigError(ValueError):
@@ -33,6 +35,11 @@ class GatewayConfig:
     `deployment` names the replication slot: gateways that replace one another share it, those that run side by side
     do not. `ring_seconds` and `ring_bytes` bound how far back a returning client is served without a fresh snapshot.
     `confirm_seconds` bounds the wait for a commit's echo from the write-ahead log.
+
+    `jwt_issuer` is the identity provider whose tokens are taken beside keys, signed with `jwt_secret` (HS256) or with a
+    key of `jwt_jwks`, a file or an https URL. `jwt_audience`, when set, must be the token's. The `_claim` settings name
+    the claims that say who acts and in which organization, unless `jwt_organization` is everybody's; those left empty
+    are not read: the participant is a user, has its own and its organization's sync groups, and every operation.
     """
 
     database_url: str = field(repr=False)
@@ -46,6 +53,16 @@ class GatewayConfig:
     ring_seconds: float = 300.0
     ring_bytes: int = 256 * _MIB
     confirm_seconds: float = 10.0
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_secret: str = field(default="", repr=False)
+    jwt_jwks: str = ""
+    jwt_organization: str = ""
+    jwt_organization_claim: str = "org_id"
+    jwt_participant_claim: str = "sub"
+    jwt_kind_claim: str = ""
+    jwt_groups_claim: str = ""
+    jwt_operations_claim: str = ""
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
 
@@ -60,10 +77,25 @@ class GatewayConfig:
         for name, allowed in (("log_level", get_args(LogLevel)), ("log_format", get_args(LogFormat))):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{_spell(name)} is {getattr(self, name)!r}, must be one of {', '.join(allowed)}")
+        self._check_jwt()
         try:
             names.slot_name(self.deployment)
         except ValueError as exc:
             raise ConfigError(f"{_spell('deployment')}: {exc}") from exc
+
+    def _check_jwt(self) -> None:
+        if not (self.jwt_secret or self.jwt_jwks):
+            if self.jwt_issuer:
+                raise ConfigError(f"{_spell('jwt_issuer')} is set; set {_spell('jwt_secret')} or {_spell('jwt_jwks')}")
+            return
+        if self.jwt_secret and self.jwt_jwks:
+            raise ConfigError(f"{_spell('jwt_secret')} and {_spell('jwt_jwks')} are both set; set one of them")
+        if not self.jwt_issuer:
+            raise ConfigError(f"{_spell('jwt_issuer')} is not set; give the iss claim of the tokens to trust")
+        if self.jwt_secret and len(self.jwt_secret.encode()) < _SECRET_BYTES:
+            raise ConfigError(f"{_spell('jwt_secret')} is short, must have at least {_SECRET_BYTES} bytes")
+        if "://" in self.jwt_jwks and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", self.jwt_jwks):
+            raise ConfigError(f"{_spell('jwt_jwks')} is {self.jwt_jwks!r}, must be a file or an https URL")
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Self:

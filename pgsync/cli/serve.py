@@ -24,6 +24,16 @@ _HELP = {
     "ring_seconds": "How long a client may be away and still resume.",
     "ring_bytes": "Most memory for what clients may still resume from.",
     "confirm_seconds": "How long a write waits for its echo from the write-ahead log.",
+    "jwt_issuer": "iss claim of the identity provider whose tokens are taken beside keys.",
+    "jwt_audience": "aud claim that its tokens must have, if any.",
+    "jwt_secret": "Secret that its tokens are signed with (HS256).",
+    "jwt_jwks": "Keys that its tokens are signed with: a JWKS file or URL.",
+    "jwt_organization": "Organization of everybody with a token, in place of a claim.",
+    "jwt_organization_claim": "Claim with the organization.",
+    "jwt_participant_claim": "Claim with the participant.",
+    "jwt_kind_claim": "Claim with user, agent or system, if any.",
+    "jwt_groups_claim": "Claim with further sync groups, if any.",
+    "jwt_operations_claim": "Claim with the operations that are allowed, if any; else all are.",
     "log_level": "debug, info, warning or error.",
     "log_format": "text or json.",
 }
@@ -31,7 +41,7 @@ _HELP = {
 
 def _settings(command: Callable[..., None]) -> Callable[..., None]:
     for setting in reversed(fields(GatewayConfig)):
-        default = "" if setting.default is MISSING else f" Default: {setting.default}."
+        default = "" if setting.default in (MISSING, "") else f" Default: {setting.default}."
         command = click.option(
             f"--{setting.name.replace('_', '-')}",
             type={"int": int, "float": float}.get(str(setting.type), str),

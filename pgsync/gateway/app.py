@@ -25,6 +25,7 @@ from pgsync.gateway.commit_records import CommitRecords
 from pgsync.gateway.commits import Committer
 from pgsync.gateway.credentials import Credentials
 from pgsync.gateway.database import Database
+from pgsync.gateway.jwt import JwtVerifier
 from pgsync.gateway.live import Live
 from pgsync.gateway.logs import Logs
 from pgsync.gateway.models import Models
@@ -108,7 +109,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
         await feed.start()
         stack.push_async_callback(feed.stop)
 
-        authenticator = Authenticator(reads)
+        authenticator = Authenticator(reads, jwt=JwtVerifier(config))
         queue = CommitQueue(writes)
         stack.push_async_callback(queue.close)
         committer = Committer(writes, queue, schema, feed, confirm_seconds=config.confirm_seconds)

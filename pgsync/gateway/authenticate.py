@@ -19,6 +19,7 @@ from pgsync import keys, wire
 from pgsync.errors import PgsyncError
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
+from pgsync.gateway.jwt import JwtVerifier, looks_like_jwt
 
 CACHE_SECONDS: Final = 5.0
 CACHE_ENTRIES: Final = 20_000
@@ -105,8 +106,11 @@ class Authenticator:
     Concurrent requests with one key ask once. Unknown keys are not remembered: a key that was just made works at once.
     """
 
-    def __init__(self, database: Database, *, cache_seconds: float = CACHE_SECONDS) -> None:
+    def __init__(
+        self, database: Database, *, jwt: JwtVerifier | None = None, cache_seconds: float = CACHE_SECONDS
+    ) -> None:
         self._database = database
+        self._jwt = jwt
         self._cache_seconds = cache_seconds
         self._known: OrderedDict[bytes, tuple[Credential, float]] = OrderedDict()
         self._asking: dict[bytes, asyncio.Future[Credential]] = {}
@@ -123,11 +127,16 @@ class Authenticator:
         return await self.credential(token)
 
     async def credential(self, token: str) -> Credential:
-        """The caller behind a key. Raises apikey_invalid, apikey_expired, apikey_revoked."""
+        """The caller behind a key, or behind a token of the operator's identity provider.
+
+        Raises apikey_invalid, apikey_expired, apikey_revoked, and the jwt codes.
+        """
         digest = keys.digest(token)
         known = self._known.get(digest)
         if known is not None and time.time() < known[1]:
             return known[0]
+        if self._jwt is not None and looks_like_jwt(token):
+            return await self._verify(self._jwt, digest, token)
         if not keys.is_wellformed(token):  # mistyped: the checksum says so without a question to the database
             _refuse_unknown()
         asking = self._asking.get(digest)
@@ -135,6 +144,13 @@ class Authenticator:
             asking = self._asking[digest] = asyncio.ensure_future(self._ask(digest))
             asking.add_done_callback(lambda _: self._asking.pop(digest, None))
         return await asyncio.shield(asking)
+
+    async def _verify(self, jwt: JwtVerifier, digest: bytes, token: str) -> Credential:
+        asked_at = time.time()
+        credential = Credential.from_json(await jwt.identity(token))
+        assert credential.expires_at is not None
+        self._keep(digest, credential, min(asked_at + self._cache_seconds, credential.expires_at))
+        return credential
 
     async def _ask(self, digest: bytes) -> Credential:
         asked_at, forgotten = time.time(), self._forgotten
@@ -156,11 +172,14 @@ class Authenticator:
             return (
                 credential  # a revocation came while the answer was under way: it may be this one's, so do not keep it
             )
+        self._keep(digest, credential, until)
+        return credential
+
+    def _keep(self, digest: bytes, credential: Credential, until: float) -> None:
         self._known[digest] = (credential, until)
         self._known.move_to_end(digest)
         while len(self._known) > CACHE_ENTRIES:
             self._known.popitem(last=False)
-        return credential
 
     def forget(self, capability_id: str) -> None:
         """Drops what is known of a credential: the database has said that it was revoked."""
