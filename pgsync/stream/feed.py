@@ -318,10 +318,15 @@ class Feed:
     async def _open_anew(self, listener: Listener, replication: Replication) -> None:
         state = await listener.slot(self._slot)
         checkpoint: Checkpoint | None = None
+        slot_lsn = 0
         if state is not None:
-            found = None if state.is_lost else await listener.checkpoint_at(state.confirmed_lsn)
-            if found is not None and found.lsn == state.confirmed_lsn:
-                checkpoint = found
+            slot_lsn = state.confirmed_lsn
+            if not state.is_lost:
+                # A crash of the server can put a slot back to where it was before anything was acknowledged; the log
+                # up to the first checkpoint after that place is then passed over.
+                checkpoint = await listener.checkpoint_from(slot_lsn)
+            if checkpoint is not None:
+                pass
             elif state.is_active:
                 raise SlotActiveError(f"replication slot {self._slot!r} is in use")
             else:
@@ -330,7 +335,7 @@ class Feed:
                 await replication.drop_slot(self._slot)
         if checkpoint is None:
             schema = await listener.schema() or EMPTY
-            start_lsn = await replication.create_slot(self._slot)
+            slot_lsn = start_lsn = await replication.create_slot(self._slot)
             if (await listener.schema() or EMPTY).version != schema.version:
                 await replication.drop_slot(self._slot)
                 raise ConnectionLostError("a schema was pushed while the slot was made")
@@ -341,9 +346,9 @@ class Feed:
             if known is None:
                 raise NumberLineError(f"schema version {checkpoint.schema_version} of a checkpoint is not stored")
             schema = known
-        await replication.start(self._slot, publication=self._publication)
+        await replication.start(self._slot, publication=self._publication, from_lsn=start_lsn)
         after = await listener.slot(self._slot)
-        if after is None or after.confirmed_lsn != start_lsn:
+        if after is None or after.confirmed_lsn != slot_lsn:
             raise ConnectionLostError("somebody else read from the slot meanwhile")
 
         self._lsn = start_lsn

@@ -124,6 +124,11 @@ class Listener:
         data = (await self._row("SELECT pgsync.checkpoint_at_v1(%s)", text))[0]
         return None if data is None else Checkpoint.from_json(data)
 
+    async def checkpoint_from(self, lsn: int) -> Checkpoint | None:
+        """The oldest checkpoint at or after a position."""
+        data = (await self._row("SELECT pgsync.checkpoint_from_v1(%s)", format_lsn(lsn)))[0]
+        return None if data is None else Checkpoint.from_json(data)
+
     async def store_checkpoint(self, checkpoint: Checkpoint, positions: Sequence[list[Any]]) -> None:
         """Stores a checkpoint and the positions of the transactions before it; PS501 when another gateway disagrees.
 

@@ -2,8 +2,8 @@
 
 Whoever reads the log counts. What two readers must agree on is where to count from:
 
-- A slot that has a *checkpoint* exactly where it resumes counts on from there. A position is acknowledged to a slot
-  only after its checkpoint is stored, so every slot that was ever used has one.
+- A slot that has a *checkpoint* where it resumes, or after that, counts on from there. A position is acknowledged to a
+  slot only after its checkpoint is stored, so every slot that was ever used has one.
 - A *newcomer* (its slot is new) holds back what it reads and writes an anchor into the log. A running gateway that
   reads the anchor stores the checkpoint of that position; the newcomer counts forward and backward from it.
 - When nobody runs, the newcomer *begins a line*: the anchor itself says from which number the count goes on. It is in

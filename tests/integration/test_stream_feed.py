@@ -417,3 +417,23 @@ def server_database(pushed: Database) -> Iterator[Database]:
     created = pushed.server.create_database()
     yield created
     created.drop()
+
+
+async def test_slot_that_a_crash_put_back_goes_on_at_the_next_checkpoint(pushed: Database) -> None:
+    async with running(pushed, "a") as a:
+        insert(pushed, 1, 5)
+        await a.has(5)
+        epoch = a.feed.epoch
+    # as after a crash: where the slot is now, nothing was ever acknowledged
+    pushed.execute(
+        "DELETE FROM pgsync_private.checkpoint WHERE lsn ="
+        " (SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'pgsync_a')"
+    )
+    async with running(pushed, "a") as again:
+        insert(pushed, 6, 7)
+        await again.has(2)
+        assert again.feed.epoch == epoch
+        assert [(sync_id, row) for sync_id, *_, row in again.changes][-2:] == [
+            (a.changes[-1][0] + 1, "t6"),
+            (a.changes[-1][0] + 2, "t7"),
+        ]
