@@ -29,6 +29,7 @@ STALE_MODES: Final = frozenset({"reject", "notify", "overwrite"})
 TRACK_MODES: Final = frozenset({"reject", "notify"})
 
 _GROUP = re.compile(r"(?:default|[a-z][a-z0-9_]*:.+)\Z", re.DOTALL)
+_ETAG = re.compile(r'(?:W/)?"([0-9]{1,18})"')
 _CREATE_NAMESPACE: Final = uuid.UUID("aa4ba6d4-bf0b-5b38-9c45-116f79a6e548")
 _OPERATION_KEYS: Final = frozenset(
     {"action", "model", "id", "data", "transactionId", "claimId", "readAt", "onStale", "fenceToken"}
@@ -164,10 +165,29 @@ def check_sync_group(group: str) -> str:
     return group
 
 
-def parse_write(raw: bytes) -> WriteBody:
+def etag(stamp: int) -> str:
+    """The ETag of a row that was read with this stamp: what `If-Match` takes back as `readAt`."""
+    return f'"{stamp}"'
+
+
+def if_match(header: str | None) -> int | None:
+    """The stamp in an `If-Match` header; None when it asks for nothing more than that the row is there.
+
+    A weak tag is taken too: proxies that compress make them of ours. Raises invalid_request.
+    """
+    if header is None or header.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(header.strip())
+    if found is None:
+        refuse("invalid_request", "If-Match takes the one ETag that a read of the row came with", param="If-Match")
+    return int(found[1])
+
+
+def parse_write(raw: bytes, *, read_at: int | None = None) -> WriteBody:
     """The body of a single-row write (contract 1.7); an absent body is an empty object.
 
-    Raises invalid_json, invalid_body, invalid_id with the key that is wrong.
+    `read_at` of an `If-Match` header becomes the body's `readAt`, and `onStale` reject. Raises invalid_json,
+    invalid_body, invalid_id with the key that is wrong.
     """
     raw = raw or b"{}"
     body = parse_json(raw)
@@ -179,6 +199,8 @@ def parse_write(raw: bytes) -> WriteBody:
     data = body.get("data")
     if data is not None and not isinstance(data, dict):
         refuse("invalid_body", "data is an object of field values", param="data")
+    if read_at is not None:
+        raw, body = _guarded(raw, body, read_at)
     row_id = _row_id(body.get("id"), "id")
     _optional_text(body, "claim", "invalid_body")
     key_in_body = _optional_text(body, "idempotencyKey", "invalid_body")
@@ -186,6 +208,16 @@ def parse_write(raw: bytes) -> WriteBody:
     _guards(body, "", "invalid_body", read_ats)
     _premises(body, read_ats)
     return WriteBody(raw=raw, row_id=row_id, idempotency_key=key_in_body, read_ats=tuple(read_ats))
+
+
+def _guarded(raw: bytes, body: Json, read_at: int) -> tuple[bytes, Json]:
+    """The body with a premise put in behind bytes that stay as they came: of equal keys the last one counts."""
+    for key, value in (("readAt", read_at), ("onStale", "reject")):
+        if body.get(key) not in (None, value):
+            refuse("invalid_body", f"{key} says something else than If-Match", param=key)
+    comma = b"," if body else b""
+    raw = raw.rstrip(b" \t\r\n")[:-1] + comma + b'"readAt":%d,"onStale":"reject"}' % read_at
+    return raw, {**body, "readAt": read_at, "onStale": "reject"}
 
 
 def parse_commit(raw: bytes) -> CommitBody:

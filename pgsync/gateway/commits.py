@@ -58,10 +58,21 @@ class Committer:
         self._premises = Premises(database, schema, feed)
 
     async def write_row(
-        self, credential: Credential, *, action: str, model: str, row_id: str | None, raw: bytes, key_header: str | None
+        self,
+        credential: Credential,
+        *,
+        action: str,
+        model: str,
+        row_id: str | None,
+        raw: bytes,
+        key_header: str | None,
+        if_match: str | None = None,
     ) -> tuple[bytes, str | None]:
-        """POST, PATCH and DELETE on a model (contract 1.7): the receipt, and the row id if it was chosen here."""
-        body = wire.parse_write(raw)
+        """POST, PATCH and DELETE on a model (contract 1.7): the receipt, and the row id if it was chosen here.
+
+        `if_match` is the header of that name: the ETag of the read that the write depends on.
+        """
+        body = wire.parse_write(raw, read_at=wire.if_match(if_match))
         key, is_callers = wire.idempotency_key(key_header, body.idempotency_key)
         chosen: str | None = None
         if row_id is None:

@@ -32,8 +32,8 @@ class Models:
         self._schema = schema
         self._feed = feed
 
-    async def get(self, credential: Credential, model: str, row_id: str) -> bytes:
-        """One row; a missing one, and one of another tenant, is `data: null`."""
+    async def get(self, credential: Credential, model: str, row_id: str) -> tuple[bytes, int]:
+        """One row and its stamp; a missing one, and one of another tenant, is `data: null`."""
         reader = await self._schema.reader(model)
         row = reader.one(check_id(reader.model, row_id))
         held = Call(_CLAIMS, (model.encode(), row_id.encode()))
@@ -44,7 +44,7 @@ class Models:
             claims = holders.get_value(0, 0) or b"[]"
             position = stamp(self._feed, reading.snapshot)
             if not result.ntuples:
-                return wire.row(model=model, row_id=row_id, data=None, stamp=position, claims=claims)
+                return wire.row(model=model, row_id=row_id, data=None, stamp=position, claims=claims), position
             timeline = self._feed.timeline
             writer = widen(reader.writer(result, 0), reading.snapshot)
             if timeline.evidence(position).covers(writer):
@@ -56,7 +56,7 @@ class Models:
                 break
             await asyncio.sleep(CATCH_UP_SECONDS / 10)
         data = reader.row_bytes(result, 0)
-        return wire.row(model=model, row_id=row_id, data=data, stamp=position, claims=claims)
+        return wire.row(model=model, row_id=row_id, data=data, stamp=position, claims=claims), position
 
     async def list(self, credential: Credential, model: str, parameters: Sequence[tuple[str, str]]) -> bytes:
         """A page of rows."""
@@ -66,6 +66,8 @@ class Models:
             reading = await read(self._database, credential, [page.call], require=[reader.model])
         except psycopg.DataError as error:
             raise PgsyncError("model_query_failed", "a filter's value does not fit its field") from error
+        except psycopg.errors.UndefinedFunction as error:
+            raise PgsyncError("model_query_failed", "a field's type has no such comparison") from error
         (result,) = reading.results
         count = min(result.ntuples, page.limit)
         return wire.rows(

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
@@ -21,8 +18,10 @@ from psycopg.pq.abc import PGresult
 
 from pgsync import wire
 from pgsync.errors import PgsyncError
+from pgsync.gateway import condition
+from pgsync.gateway.condition import place
 from pgsync.gateway.connection import Call, Statement
-from pgsync.models import Field, Kind, Model
+from pgsync.models import Field, Model
 from pgsync.values import RowEncoder, row_encoder
 
 MAX_LIMIT: Final = 5000
@@ -30,10 +29,6 @@ DEFAULT_LIMIT: Final = 1000
 """The contract's client never follows a cursor, so a list without a limit should rarely need one."""
 
 _RESERVED: Final = frozenset({"limit", "order_by", "order", "starting_after"})
-_UNFILTERABLE: Final = frozenset({Kind.JSON, Kind.BYTES})
-_INTEGER = re.compile(r"[+-]?[0-9]{1,40}\Z")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z|[+-]?Infinity\Z|NaN\Z")
-_INTEGER_BITS: Final = {"smallint": 16, "integer": 32, "bigint": 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +84,15 @@ class ModelReader:
         Raises model_query_failed, query_invalid_boolean, query_invalid_identifier with the parameter that is wrong.
         """
         options: dict[str, str] = {}
-        filters: list[tuple[Field, bytes]] = []
+        values: list[bytes] = [b""]
+        conditions: list[sql.Composable] = []
         for name, value in parameters:
             if name in _RESERVED:
                 options[name] = value
+            elif name == "where":
+                conditions += condition.where(self.model, value, values)
             else:
-                filters.append(self._filter(name, value))
+                conditions.append(condition.equality(self.model, name, value, values))
         limit = _limit(options.get("limit"))
         order_by = self._order_by(options.get("order_by"))
         order = options.get("order", "asc")
@@ -103,15 +101,11 @@ class ModelReader:
         descending = order == "desc"
         after = options.get("starting_after")
 
-        if not filters and order_by.column == self.model.id_column and not descending:
+        if not conditions and order_by.column == self.model.id_column and not descending:
             last = None if after is None else self._cursor(after, order_by, descending)[1]
             return Page(self.page_by_id(limit + 1, last), limit, order_by, descending)
 
-        values: list[bytes] = [b"%d" % (limit + 1)]
-        conditions: list[sql.Composable] = []
-        for field, value_text in filters:
-            values.append(value_text)
-            conditions.append(sql.SQL("{} = {}").format(sql.Identifier(field.column), _place(len(values))))
+        values[0] = b"%d" % (limit + 1)
         if after is not None:
             conditions.append(self._after(self._cursor(after, order_by, descending), order_by, descending, values))
         direction = sql.SQL(" DESC" if descending else "")
@@ -164,7 +158,7 @@ class ModelReader:
         value, row_id = cursor
         column, comparison = sql.Identifier(order_by.column), sql.SQL("<" if descending else ">")
         values.append(row_id.encode())
-        id_place = _place(len(values))
+        id_place = place(len(values))
         if order_by.column == self.model.id_column:
             return sql.SQL("{} {} {}").format(column, comparison, id_place)
         later_id = sql.SQL("{} {} {}").format(self._id, comparison, id_place)
@@ -172,7 +166,7 @@ class ModelReader:
             tied = sql.SQL("({} IS NULL AND {})").format(column, later_id)
             return sql.SQL("({} OR {} IS NOT NULL)").format(tied, column) if descending else tied
         values.append(value.encode())
-        behind = sql.SQL("({}, {}) {} ({}, {})").format(column, self._id, comparison, _place(len(values)), id_place)
+        behind = sql.SQL("({}, {}) {} ({}, {})").format(column, self._id, comparison, place(len(values)), id_place)
         if descending or order_by.required:
             return behind
         return sql.SQL("({} OR {} IS NULL)").format(behind, column)
@@ -183,71 +177,18 @@ class ModelReader:
         field = self.model.field(name)
         if field is None:
             wire.refuse("query_invalid_identifier", f"model {self.model.key} has no field {name!r}", param="order_by")
-        if field.array or field.kind in _UNFILTERABLE:
+        if field.array or field.kind in condition.UNCOMPARABLE:
             wire.refuse("model_query_failed", f"a list cannot be ordered by {name}", param="order_by")
         return field
-
-    def _filter(self, name: str, value: str) -> tuple[Field, bytes]:
-        field = self.model.field(name)
-        if field is None:
-            wire.refuse("query_invalid_identifier", f"model {self.model.key} has no field {name!r}", param=name)
-        if field.array or field.kind in _UNFILTERABLE:
-            wire.refuse("model_query_failed", f"a list cannot be filtered by {name}", param=name)
-        return field, filter_value(field, value)
-
-
-def filter_value(field: Field, text: str) -> bytes:
-    """The value of a query parameter in Postgres text form, if the field can hold it.
-
-    Raises query_invalid_boolean, model_query_failed.
-    """
-    if field.kind is Kind.BOOLEAN:
-        if text not in ("true", "false"):
-            wire.refuse("query_invalid_boolean", f"{field.name} is true or false", param=field.name)
-    elif not _holds(field, text):
-        wire.refuse("model_query_failed", f"{field.name} cannot be that value", param=field.name)
-    return text.encode()
 
 
 def check_id(model: Model, row_id: str) -> str:
     """A row id that this model can have. Raises invalid_id."""
     wire.check_row_id(row_id)
-    if not _holds(model.id_field, row_id):
+    if not condition.can_hold(model.id_field, row_id):
         kind = model.id_field.kind.value
         wire.refuse("invalid_id", f"an id of {model.key} is of type {kind}", param="id")
     return row_id
-
-
-def _holds(field: Field, text: str) -> bool:
-    if "\0" in text or not _is_unicode(text):
-        return False
-    try:
-        match field.kind:
-            case Kind.INTEGER:
-                bits = _INTEGER_BITS.get(field.sql_type, 64)
-                return _INTEGER.match(text) is not None and -(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1)
-            case Kind.FLOAT | Kind.DECIMAL:
-                return _NUMBER.match(text) is not None
-            case Kind.UUID:
-                return len(text) == 36 and bool(uuid.UUID(text))
-            case Kind.DATE:
-                return text in ("infinity", "-infinity") or bool(date.fromisoformat(text))
-            case Kind.TIMESTAMPTZ | Kind.TIMESTAMP:
-                return text in ("infinity", "-infinity") or bool(datetime.fromisoformat(text))
-            case Kind.BOOLEAN:
-                return text in ("true", "false")
-            case _:
-                return field.enum_values is None or text in field.enum_values
-    except ValueError:
-        return False
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _limit(text: str | None) -> int:
@@ -256,7 +197,3 @@ def _limit(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
         wire.refuse("model_query_failed", f"limit is a number from 1 to {MAX_LIMIT}", param="limit")
     return int(text)
-
-
-def _place(number: int) -> sql.SQL:
-    return sql.SQL(f"${number}")

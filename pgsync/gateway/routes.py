@@ -189,8 +189,9 @@ class Routes:
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
-    async def _get(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
-        return await self._models.get(credential, _decode(segments[3]), _decode(segments[4]))
+    async def _get(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> Answer:
+        body, stamp = await self._models.get(credential, _decode(segments[3]), _decode(segments[4]))
+        return Answer(body, headers={"ETag": wire.etag(stamp)})
 
     async def _list(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
         return await self._models.list(credential, _decode(segments[3]), list(request.rel_url.query.items()))
@@ -222,6 +223,7 @@ class Routes:
             row_id=wire.check_row_id(_decode(segments[4])),
             raw=await request.read(),
             key_header=request.headers.get("Idempotency-Key"),
+            if_match=request.headers.get("If-Match"),
         )
         return receipt
 

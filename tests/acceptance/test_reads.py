@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
+import orjson
 import pytest
 
 from tests.acceptance.conftest import Client, World, until
@@ -52,6 +54,32 @@ async def test_filters_are_typed_equalities(client: Client) -> None:
     listed = (await client.get(f"{TASKS}?priority=2&isDone=true&limit=50")).json
     assert [row["id"] for row in listed["data"]] == ["t02", "t06", "t10", "t14", "t18"]
     assert (await client.get(f"{TASKS}?title=nobody")).json["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        (["priority", 2], [2, 6, 10, 14, 18]),
+        (["priority", "!=", 0], [n for n in range(20) if n % 4]),
+        ([["priority", ">", 0], ["priority", "<=", 1]], [1, 5, 9, 13, 17]),
+        (["id", ">=", "t17"], [17, 18, 19]),
+        (["createdAt", "<", "2020-01-01T00:00:00.000Z"], []),
+        (["code", "IN", ["c3", "c4", "absent"]], [3, 4]),
+        (["code", "NOT IN", [f"c{n}" for n in range(18)]], [18, 19]),
+        (["code", "IS", None], [0, 5, 10, 15]),
+        ([["code", "IS NOT", None], ["id", "<", "t03"]], [1, 2]),
+        ([["code", "IS NOT", "c1"], ["id", "<", "t03"]], [0, 2]),
+        (["isDone", "IS", False], list(range(1, 20, 2))),
+        (["code", "LIKE", "c_"], [1, 2, 3, 4, 6, 7, 8, 9]),
+        (["title", "ILIKE", "TITLE 2"], [2, 5, 8, 11, 14, 17]),
+        ([["title", "NOT LIKE", "%0"], ["title", "NOT ILIKE", "%2"]], [1, 4, 7, 10, 13, 16, 19]),
+        (["status", "NOT LIKE", "t%"], []),
+    ],
+)
+async def test_tuples_filter_with_the_operators_of_sql(client: Client, where: Any, numbers: list[int]) -> None:
+    await fill(client)
+    query = f"where={quote(orjson.dumps(where))}&limit=4"
+    assert [row["id"] for part in await pages(client, query) for row in part] == [f"t{n:02}" for n in numbers]
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsync.errors import PgsyncError
-from pgsync.gateway.query import MAX_LIMIT, ModelReader, check_id, filter_value
+from pgsync.gateway.condition import MAX_LISTED, MAX_TUPLES, filter_value
+from pgsync.gateway.query import MAX_LIMIT, ModelReader, check_id
 from pgsync.models import Field, Kind, Model
 
 TASK = Model(
@@ -108,6 +111,117 @@ def test_any_text_as_a_filter_becomes_a_parameter_or_is_refused(text: str) -> No
         assert "\0" in text or re.search("[\ud800-\udfff]", text)
     else:
         assert call.parameters[1] == text.encode()
+
+
+CONDITIONS: list[tuple[Any, str, list[bytes]]] = [
+    ([["title", "a"]], '"title" = $2', [b"a"]),
+    (["title", "=", "a"], '"title" = $2', [b"a"]),
+    (["isDone", "!=", True], '"is_done" != $2', [b"true"]),
+    (["count", ">=", -3], '"count" >= $2', [b"-3"]),
+    (["count", "<", "7"], '"count" < $2', [b"7"]),
+    (["dueAt", "<=", "2026-01-02T03:04:05.000Z"], '"due_at" <= $2', [b"2026-01-02T03:04:05.000Z"]),
+    (["status", "in", ["todo", "done"]], '"status" IN ($2, $3)', [b"todo", b"done"]),
+    (["status", "not  in", ["todo"]], '"status" NOT IN ($2)', [b"todo"]),
+    (["status", "IN", []], "false", []),
+    (["status", "NOT IN", []], "true", []),
+    (["count", "IS", None], '"count" IS NULL', []),
+    (["meta", "IS NOT", None], '"meta" IS NOT NULL', []),
+    (["tags", "IS", None], '"tags" IS NULL', []),
+    (["isDone", "IS", True], '"is_done" IS NOT DISTINCT FROM $2', [b"true"]),
+    (["count", "IS NOT", 3], '"count" IS DISTINCT FROM $2', [b"3"]),
+    (["title", "LIKE", "a%"], '"title" LIKE $2', [b"a%"]),
+    (["title", "NOT ILIKE", "_\\_"], '"title" NOT ILIKE $2', [b"_\\_"]),
+    ([["count", ">", 1], ["count", "<", 9]], '"count" > $2 AND "count" < $3', [b"1", b"9"]),
+]
+
+
+@pytest.mark.parametrize(("tuples", "condition", "values"), CONDITIONS)
+def test_tuples_are_conditions_on_parameters(tuples: Any, condition: str, values: list[bytes]) -> None:
+    call = READER.page([("where", json.dumps(tuples))]).call
+    assert f" WHERE {condition} ORDER BY " in call.statement.sql.decode()
+    assert call.parameters == (b"1001", *values)
+
+
+def test_tuples_join_equalities_and_each_other() -> None:
+    page = READER.page(
+        [("where", '["count",">",1]'), ("status", "todo"), ("where", "[]"), ("where", '["count","<",9]')]
+    )
+    assert b'WHERE "count" > $2 AND "status" = $3 AND "count" < $4 ORDER BY' in page.call.statement.sql
+
+
+def test_number_of_a_tuple_keeps_its_digits() -> None:
+    call = READER.page([("where", '["price",">",123456789012345678901234567890.12345]')]).call
+    assert call.parameters[1] == b"123456789012345678901234567890.12345"
+
+
+def test_pattern_matches_an_enumerated_type_as_text() -> None:
+    model = Model(
+        "n", "N", "n", "public", "n", "id", None, (*TASK.fields[:1], Field("mood", "mood", Kind.TEXT, "mood"))
+    )
+    call = ModelReader(model, 1).page([("where", '["mood","LIKE","h%"]')]).call
+    assert b'WHERE "mood"::text LIKE $2 ORDER BY' in call.statement.sql
+
+
+@pytest.mark.parametrize(
+    ("tuples", "code", "param"),
+    [
+        ("[", "model_query_failed", "where"),
+        ("{}", "model_query_failed", "where"),
+        ("[" * 100_000, "model_query_failed", "where"),
+        ('["count",">",NaN]', "model_query_failed", "where"),
+        (json.dumps([["count", 1]] * (MAX_TUPLES + 1)), "model_query_failed", "where"),
+        ('[["count",1],["nope",1]]', "query_invalid_identifier", "where[1]"),
+        ('["count; --",1]', "query_invalid_identifier", "where[0]"),
+        ("[[]]", "model_query_failed", "where[0]"),
+        ('[["count"]]', "model_query_failed", "where[0]"),
+        ('[["count","=",1,2]]', "model_query_failed", "where[0]"),
+        ('["count","~",1]', "model_query_failed", "where[0]"),
+        ('["count","= 1 OR",1]', "model_query_failed", "where[0]"),
+        ('["count","=",null]', "model_query_failed", "where[0]"),
+        ('["count","=",true]', "model_query_failed", "where[0]"),
+        ('["count","=",1.5]', "model_query_failed", "where[0]"),
+        ('["count","=",[1]]', "model_query_failed", "where[0]"),
+        ('["count","IN",1]', "model_query_failed", "where[0]"),
+        ('["count","IN",[1,null]]', "model_query_failed", "where[0]"),
+        (json.dumps(["count", "IN", [1] * (MAX_LISTED + 1)]), "model_query_failed", "where[0]"),
+        ('["count","LIKE","1%"]', "model_query_failed", "where[0]"),
+        ('["title","LIKE",1]', "model_query_failed", "where[0]"),
+        ('["title","LIKE","a\\\\\\\\\\\\"]', "model_query_failed", "where[0]"),
+        ('["title","LIKE","\\ud800"]', "model_query_failed", "where[0]"),
+        ('["title","=",1]', "model_query_failed", "where[0]"),
+        ('["title","=",{"a":1}]', "model_query_failed", "where[0]"),
+        ('["title","=","\\u0000"]', "model_query_failed", "where[0]"),
+        ('["isDone","=","maybe"]', "query_invalid_boolean", "where[0]"),
+        ('["status","=","maybe"]', "model_query_failed", "where[0]"),
+        ('["tags","=","a"]', "model_query_failed", "where[0]"),
+        ('["meta","LIKE","a"]', "model_query_failed", "where[0]"),
+    ],
+)
+def test_wrong_tuple_is_refused_with_its_place(tuples: str, code: str, param: str) -> None:
+    assert refused([("where", tuples)]) == (code, param)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+
+
+@given(
+    st.sampled_from([field.name for field in TASK.fields]),
+    st.sampled_from(["=", "!=", "<", "IN", "NOT IN", "IS", "LIKE", "NOT ILIKE"]),
+    SCALARS | st.lists(SCALARS, max_size=3),
+)
+def test_no_value_of_a_tuple_reaches_the_statement(name: str, operator: str, value: Any) -> None:
+    try:
+        call = READER.page([("where", json.dumps([name, operator, value]))]).call
+    except PgsyncError:
+        return
+    places = set(re.findall(rb"\$\d+", call.statement.sql))
+    assert len(places) == len(call.parameters)
+    column = TASK.field(name)
+    assert column is not None
+    condition = call.statement.sql.decode().partition(" WHERE ")[2].partition(" ORDER BY ")[0]
+    assert re.fullmatch(
+        rf'"{column.column}" ({operator}|IS NOT DISTINCT FROM) (NULL|\$2|\((\$\d(, )?)+\))|true|false', condition
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "-1.5", ".5", "1e3", "NaN", "-Infinity"])

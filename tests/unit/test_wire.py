@@ -292,3 +292,33 @@ def test_identity_has_a_branch_that_is_the_root() -> None:
     assert parsed["branchRoot"] is True
     assert parsed["accountScope"] == "acme"
     assert parsed["authority"] == wire.authority(CREDENTIAL)
+
+
+@pytest.mark.parametrize(("header", "stamp"), [(None, None), ("*", None), ('"42"', 42), (' W/"42" ', 42)])
+def test_if_match_gives_the_stamp_back(header: str | None, stamp: int | None) -> None:
+    assert wire.if_match(header) == stamp
+    assert wire.if_match(wire.etag(42)) == 42
+
+
+@pytest.mark.parametrize("header", ["42", '"1", "2"', '"x"', '"-1"', '"' + "9" * 30 + '"', ""])
+def test_foreign_etag_is_refused(header: str) -> None:
+    with pytest.raises(PgsyncError) as caught:
+        wire.if_match(header)
+    assert (caught.value.code, caught.value.param) == ("invalid_request", "If-Match")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{}", b" { } \n", b'{"data":{"n":12345678901234567890.5}} \r\n', b'{"readAt":null}']
+)
+def test_if_match_becomes_a_premise_and_leaves_the_other_bytes_as_they_are(raw: bytes) -> None:
+    body = wire.parse_write(raw, read_at=7)
+    assert body.read_ats == (7,)
+    assert orjson.loads(body.raw) == orjson.loads(raw or b"{}") | {"readAt": 7, "onStale": "reject"}
+    assert body.raw.startswith(raw.rstrip()[:-1])
+
+
+@pytest.mark.parametrize("guards", [{"readAt": 6}, {"onStale": "overwrite"}, {"readAt": 7, "onStale": "notify"}])
+def test_body_that_says_something_else_than_if_match_is_refused(guards: dict[str, Any]) -> None:
+    with pytest.raises(PgsyncError) as caught:
+        wire.parse_write(orjson.dumps(guards), read_at=7)
+    assert caught.value.code == "invalid_body"
