@@ -94,7 +94,7 @@ BEGIN
       AND c.row_id = v_id
       AND c.ended_at IS NULL
       AND c.status = 'active'
-      AND (c.organization_id, c.participant_kind, c.participant_id) = (v_organization, v_kind, v_participant)
+      AND (c.organization_id, c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_organization, v_kind, v_participant)
       AND (c.parts IS NULL OR v_parts <@ c.parts)
     ORDER BY c.place
     LIMIT 1;
@@ -126,7 +126,7 @@ BEGIN
       AND c.row_id = v_id
       AND c.ended_at IS NULL
       AND c.status = 'active'
-      AND (c.organization_id, c.participant_kind, c.participant_id) = (v_organization, v_kind, v_participant)
+      AND (c.organization_id, c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_organization, v_kind, v_participant)
       AND (c.parts IS NULL OR v_parts <@ c.parts)
   ) THEN
     v_in_the_way := '{}';

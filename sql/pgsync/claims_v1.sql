@@ -19,8 +19,9 @@ DECLARE
   v_actor_kind text := CASE p_filter ->> 'actorKind' WHEN 'human' THEN 'user' ELSE p_filter ->> 'actorKind' END;
   v_problem jsonb;
   v_limit integer;
+  v_found record;
   v_claim pgsync_private.claim;
-  v_data jsonb := '[]';
+  v_data jsonb[] := '{}';
   v_count integer := 0;
   v_last bigint;
   v_more boolean := false;
@@ -38,23 +39,43 @@ BEGIN
   END IF;
   v_limit := LEAST(COALESCE(p_filter ->> 'limit', '1000')::integer, 1000);
 
-  FOR v_claim IN
-    SELECT c.*
-    FROM pgsync_private.claim AS c
-    WHERE c.organization_id = v_organization
-      AND c.ended_at IS NULL
-      AND c.expires_at > pg_catalog.clock_timestamp()
-      AND (v_model IS NULL OR (c.scope = pgsync_generated.claim_scope(v_model[1], v_organization) AND c.model = v_model[1]))
-      AND (p_filter ->> 'id' IS NULL OR c.row_id = p_filter ->> 'id')
-      AND (c.status = 'active' OR v_with_line)
-      AND (p_filter ->> 'field' IS NULL OR c.parts IS NULL OR pg_catalog.lower(p_filter ->> 'field') = ANY (c.parts))
-      AND (p_filter ->> 'actorId' IS NULL OR c.participant_id = p_filter ->> 'actorId')
-      AND (v_actor_kind IS NULL OR c.participant_kind = v_actor_kind)
-      AND (p_filter ->> 'onBehalfOfId' IS NULL OR c.on_behalf_of_id = p_filter ->> 'onBehalfOfId')
-      AND (p_filter ->> 'capabilityId' IS NULL OR c.capability_id = p_filter ->> 'capabilityId')
-      AND (v_with_line OR c.place > COALESCE(p_filter ->> 'starting_after', '0')::bigint)
-    ORDER BY c.status, c.place
+  FOR v_found IN
+    SELECT
+      s.claim,
+      s.position
+    FROM (
+      SELECT
+        t AS claim,
+        pg_catalog.row_number() OVER (PARTITION BY t.status ORDER BY t.place) - 1 AS position
+      FROM pgsync_private.claim AS t
+      WHERE v_with_line
+        AND t.scope = pgsync_generated.claim_scope(v_model[1], v_organization)
+        AND t.model = v_model[1]
+        AND t.row_id = p_filter ->> 'id'
+        AND t.ended_at IS NULL
+      UNION ALL
+      SELECT
+        t,
+        NULL
+      FROM pgsync_private.claim AS t
+      WHERE NOT v_with_line
+        AND t.scope = ANY (ARRAY[v_organization, ''])
+        AND t.ended_at IS NULL
+        AND t.status = 'active'
+        AND (v_model IS NULL OR t.model = v_model[1])
+        AND (p_filter ->> 'id' IS NULL OR t.row_id = p_filter ->> 'id')
+    ) AS s
+    WHERE (s.claim).organization_id IS NOT DISTINCT FROM v_organization
+      AND (s.claim).expires_at > pg_catalog.clock_timestamp()
+      AND (p_filter ->> 'field' IS NULL OR (s.claim).parts IS NULL OR pg_catalog.lower(p_filter ->> 'field') = ANY ((s.claim).parts))
+      AND (p_filter ->> 'actorId' IS NULL OR (s.claim).participant_id = p_filter ->> 'actorId')
+      AND (v_actor_kind IS NULL OR (s.claim).participant_kind = v_actor_kind)
+      AND (p_filter ->> 'onBehalfOfId' IS NULL OR (s.claim).on_behalf_of_id = p_filter ->> 'onBehalfOfId')
+      AND (p_filter ->> 'capabilityId' IS NULL OR (s.claim).capability_id = p_filter ->> 'capabilityId')
+      AND (v_with_line OR (s.claim).place > COALESCE(p_filter ->> 'starting_after', '0')::bigint)
+    ORDER BY (s.claim).status, (s.claim).place
   LOOP
+    v_claim := v_found.claim;
     CONTINUE WHEN NOT pgsync_private.sees_claim(p_identity, v_claim);
     IF v_count = v_limit AND NOT v_with_line THEN
       v_more := true;
@@ -62,12 +83,12 @@ BEGIN
     END IF;
     v_last := v_claim.place;
     v_count := v_count + 1;
-    v_data := v_data || pgsync_private.claim_json(
-      v_claim, COALESCE(v_model_key, v_claim.model_key), CASE v_claim.status WHEN 'queued' THEN pgsync_private.claim_position(v_claim) END);
+    v_data := pg_catalog.array_append(
+      v_data, pgsync_private.claim_json(v_claim, COALESCE(v_model_key, v_claim.model_key), v_found.position::integer));
   END LOOP;
   RETURN pgsync_private.claim_answer(pg_catalog.jsonb_build_object(
     'object', 'list',
-    'data', v_data,
+    'data', pg_catalog.to_jsonb(v_data),
     'has_more', v_more,
     'next_cursor', CASE WHEN v_more THEN v_last::text END));
 END

@@ -32,8 +32,7 @@ BEGIN
   FROM pgsync_private.claim AS c
   WHERE c.organization_id = v_organization
     AND c.id = p_claim_id
-    AND c.participant_kind = p_identity ->> 'participantKind'
-    AND c.participant_id = p_identity ->> 'participantId';
+    AND (c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (p_identity ->> 'participantKind', p_identity ->> 'participantId');
   IF NOT FOUND OR (p_model IS NOT NULL AND (v_claim.model, v_claim.row_id) IS DISTINCT FROM ((pgsync_generated.resolve_model(p_model))[1], p_id)) THEN
     RETURN pgsync_private.refusal(
       'claim_not_found',

@@ -17,8 +17,7 @@ DECLARE
   v_participant text := p_identity ->> 'participantId';
   v_ttl interval := CASE WHEN COALESCE(p_request -> 'ttl', 'null') <> 'null' THEN pgsync_private.claim_ttl(p_request -> 'ttl') END;
   v_problem jsonb;
-  v_claim pgsync_private.claim;
-  v_results jsonb := '[]';
+  v_results jsonb;
 BEGIN
   v_problem := pgsync_private.check_claim_request(p_request - 'target');
   IF v_problem IS NOT NULL THEN
@@ -29,7 +28,7 @@ BEGIN
       expires_at = pg_catalog.clock_timestamp()
         + CASE c.status WHEN 'active' THEN COALESCE(v_ttl, c.ttl) ELSE pgsync_private.claim_ticket_lease() END
   WHERE c.organization_id = v_organization
-    AND c.id IN (
+    AND c.id = ANY (ARRAY(
       SELECT o.id
       FROM pgsync_private.claim AS o
       WHERE o.organization_id = v_organization
@@ -38,22 +37,21 @@ BEGIN
         AND o.ended_at IS NULL
         AND o.expires_at > pg_catalog.clock_timestamp()
       FOR UPDATE SKIP LOCKED
-    );
-  FOR v_claim IN
-    SELECT o.*
-    FROM pgsync_private.claim AS o
-    WHERE o.organization_id = v_organization
-      AND o.participant_id = v_participant
-      AND o.participant_kind = v_kind
-      AND o.ended_at IS NULL
-    ORDER BY o.place
-  LOOP
-    IF v_claim.expires_at > pg_catalog.clock_timestamp() THEN
-      v_results := v_results || pgsync_private.claim_beat(v_claim);
-    ELSE
-      v_results := v_results || pg_catalog.jsonb_build_object('claimId', v_claim.id, 'status', 'lost');
-    END IF;
-  END LOOP;
+    ));
+  SELECT COALESCE(
+    pg_catalog.jsonb_agg(
+      CASE
+        WHEN o.expires_at > pg_catalog.clock_timestamp() THEN pgsync_private.claim_beat(o)
+        ELSE pg_catalog.jsonb_build_object('claimId', o.id, 'status', 'lost')
+      END
+      ORDER BY o.place),
+    '[]')
+  INTO v_results
+  FROM pgsync_private.claim AS o
+  WHERE o.organization_id = v_organization
+    AND o.participant_id = v_participant
+    AND o.participant_kind = v_kind
+    AND o.ended_at IS NULL;
   SELECT v_results || COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('claimId', o.id, 'status', 'lost') ORDER BY o.place), '[]')
   INTO v_results
   FROM pgsync_private.claim AS o
@@ -61,7 +59,6 @@ BEGIN
     AND o.participant_id = v_participant
     AND o.participant_kind = v_kind
     AND o.ended_at > pg_catalog.clock_timestamp() - INTERVAL '1 minute'
-    AND o.ended_at IS NOT NULL
     AND o.status = 'expired';
   RETURN pgsync_private.claim_answer(pg_catalog.jsonb_build_object('object', 'list', 'results', v_results));
 END

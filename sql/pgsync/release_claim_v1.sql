@@ -19,8 +19,7 @@ BEGIN
   FROM pgsync_private.claim AS c
   WHERE c.organization_id = p_identity ->> 'organizationId'
     AND c.id = p_claim_id
-    AND c.participant_kind = p_identity ->> 'participantKind'
-    AND c.participant_id = p_identity ->> 'participantId'
+    AND (c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (p_identity ->> 'participantKind', p_identity ->> 'participantId')
     AND c.ended_at IS NULL;
   IF FOUND THEN
     v_ignored := pgsync_private.lock_claim_target(v_claim.organization_id, v_claim.model, v_claim.row_id, true);

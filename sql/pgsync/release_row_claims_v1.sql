@@ -34,7 +34,7 @@ BEGIN
     AND c.row_id = p_id
     AND c.ended_at IS NULL
     AND (c.organization_id, c.participant_kind, c.participant_id)
-      = (v_organization, p_identity ->> 'participantKind', p_identity ->> 'participantId');
+      IS NOT DISTINCT FROM (v_organization, p_identity ->> 'participantKind', p_identity ->> 'participantId');
   IF v_all IS NOT NULL THEN
     v_count := pgsync_private.end_claims(v_scope, v_model[1], p_id, v_organization, COALESCE(v_leases, v_all));
   END IF;

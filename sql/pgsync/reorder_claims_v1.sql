@@ -40,7 +40,7 @@ BEGIN
       AND c.row_id = p_id
       AND c.ended_at IS NULL
       AND c.status = 'active'
-      AND (c.organization_id, c.participant_kind, c.participant_id) = (v_organization, 'agent', p_identity ->> 'participantId')
+      AND (c.organization_id, c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_organization, 'agent', p_identity ->> 'participantId')
   ) THEN
     RETURN pgsync_private.refusal('forbidden', pg_catalog.format('an agent may reorder the line for %s/%s only while it holds it', p_model, p_id));
   END IF;

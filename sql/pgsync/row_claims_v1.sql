@@ -23,7 +23,7 @@ BEGIN
         AND c.ended_at IS NULL
         AND c.status = 'active'
         AND c.expires_at > pg_catalog.clock_timestamp()
-        AND c.organization_id = v_organization
+        AND c.organization_id IS NOT DISTINCT FROM v_organization
         AND (
           NOT c.row_seen
           OR (c.participant_kind, c.participant_id) = (pgsync.participant_kind(), pgsync.participant_id())

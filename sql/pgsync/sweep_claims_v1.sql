@@ -32,7 +32,6 @@ BEGIN
       FROM pgsync_private.claim AS c
       WHERE c.ended_at IS NULL
         AND c.expires_at <= pg_catalog.clock_timestamp()
-      ORDER BY c.expires_at
       LIMIT p_limit
     ) AS o
   LOOP

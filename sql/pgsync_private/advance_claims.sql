@@ -80,7 +80,7 @@ BEGIN
         AND c.ended_at IS NULL
         AND c.status = 'queued'
         AND (c.organization_id, c.participant_kind, c.participant_id)
-          = (v_claim.organization_id, v_claim.participant_kind, v_claim.participant_id)
+          IS NOT DISTINCT FROM (v_claim.organization_id, v_claim.participant_kind, v_claim.participant_id)
         AND (v_claim.parts IS NULL OR c.parts <@ v_claim.parts)
       RETURNING c.*
     LOOP

@@ -38,8 +38,7 @@ BEGIN
     FROM pgsync_private.claim AS c
     WHERE c.organization_id = v_organization
       AND c.id = p_claim_id
-      AND c.participant_kind = v_kind
-      AND c.participant_id = v_participant
+      AND (c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_kind, v_participant)
       AND c.model = p_model
       AND c.row_id = p_id;
     IF NOT FOUND OR v_claim.ended_at IS NOT NULL OR v_claim.expires_at <= v_now THEN
@@ -81,7 +80,7 @@ BEGIN
           AND c.status = 'active'
           AND c.fence_token = p_fence_token
           AND c.expires_at > v_now
-          AND (c.organization_id, c.participant_kind, c.participant_id) = (v_organization, v_kind, v_participant)
+          AND (c.organization_id, c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_organization, v_kind, v_participant)
       )
     THEN
       RETURN pg_catalog.jsonb_build_object(

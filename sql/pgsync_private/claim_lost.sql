@@ -18,7 +18,7 @@ BEGIN
     AND c.ended_at IS NULL
     AND c.status = 'active'
     AND c.expires_at > pg_catalog.clock_timestamp()
-    AND c.organization_id = p_claim.organization_id
+    AND c.organization_id IS NOT DISTINCT FROM p_claim.organization_id
     AND (c.participant_kind, c.participant_id) <> (p_claim.participant_kind, p_claim.participant_id)
     AND (c.parts IS NULL OR p_claim.parts IS NULL OR c.parts && p_claim.parts)
   ORDER BY c.place
