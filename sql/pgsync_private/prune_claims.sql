@@ -1,4 +1,5 @@
 -- Removes what is left of claims: those that ended more than an hour ago, and the fence tokens of rows that nobody has claimed for a week.
+-- Events go with their partitions; what came before there was one for its day is removed here.
 -- Tokens of a row that was forgotten start above a floor, which is first raised and used by the next call, so that every grant that can run
 -- beside this one knows it already.
 CREATE OR REPLACE FUNCTION pgsync_private.prune_claims()
@@ -15,6 +16,10 @@ BEGIN
   DELETE FROM pgsync_private.claim AS c
   WHERE c.ended_at < pg_catalog.clock_timestamp() - INTERVAL '1 hour'
     AND c.ended_at IS NOT NULL;
+
+  DELETE FROM pgsync_private.claim_event_default AS e
+  WHERE e.at < pg_catalog.clock_timestamp()
+    - (SELECT pg_catalog.make_interval(days => s.value::integer) FROM pgsync_private.setting AS s WHERE s.name = 'change_retention_days');
 
   DELETE FROM pgsync_private.claim_fence AS f
   WHERE (f.scope, f.model, f.row_id) IN (
