@@ -126,10 +126,10 @@ def cases(setting: Setting) -> Iterator[Sequence[Case]]:
             Case(
                 name="idle",
                 figures=[
-                    Figure("sent_p50", "ms", 3),
-                    Figure("sent_p99", "ms", 3),
                     Figure("acknowledged_p50", "ms", 3),
                     Figure("acknowledged_p99", "ms", 3),
+                    Figure("sent_p50", "ms", 3),
+                    Figure("sent_p99", "ms", 3),
                 ],
                 contestants=[
                     contestant("pg_recvlogical", recvlogical, "until its output is read from the pipe"),
@@ -144,9 +144,9 @@ def cases(setting: Setting) -> Iterator[Sequence[Case]]:
 QUESTION: Final = Question(
     name="echo",
     asks="How soon does another process learn of a commit, against the moment `pg_recvlogical -f -` prints it?",
-    method="One commit every 10 to 30 ms, each watcher alone. `sent`: from the moment COMMIT"
-    " is sent, so the flush of the log is in it. `acknowledged`: from its answer (negative: seen before that). The"
-    " ratio is of the first; the difference of the second is what the way to the client adds.",
+    method="One commit every 10 to 30 ms, each watcher alone. `acknowledged`: from the answer to COMMIT, of which"
+    " the ratio is taken; it can be negative, the log is read before the answer is out. `sent`: from the moment"
+    " COMMIT is sent, so the flush of the log is in it, which is the same for all.",
     cases=cases,
     size=300,
 )

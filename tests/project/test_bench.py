@@ -36,10 +36,9 @@ def test_question_measures_every_contestant(server: Server, name: str) -> None:
         assert only in outcome.name
         assert len(outcome.standings) >= 2
         assert outcome.verdicts, "a question without a direction"
-        main_figure = outcome.figures[0].name
         for standing in outcome.standings:
             assert set(standing.figures) == {figure.name for figure in outcome.figures}
-            assert standing.figures[main_figure].median > 0
+            assert any(spread.median > 0 for spread in standing.figures.values())
 
 
 def test_command_writes_the_result_and_its_table(server: Server, tmp_path: Path) -> None:
