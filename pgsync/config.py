@@ -94,7 +94,9 @@ class GatewayConfig:
             raise ConfigError(f"{_spell('jwt_issuer')} is not set; give the iss claim of the tokens to trust")
         if self.jwt_secret and len(self.jwt_secret.encode()) < _SECRET_BYTES:
             raise ConfigError(f"{_spell('jwt_secret')} is short, must have at least {_SECRET_BYTES} bytes")
-        if "://" in self.jwt_jwks and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", self.jwt_jwks):
+        if "://" in self.jwt_jwks and not re.match(
+            r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", self.jwt_jwks
+        ):
             raise ConfigError(f"{_spell('jwt_jwks')} is {self.jwt_jwks!r}, must be a file or an https URL")
 
     @classmethod

@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from pgsync.config import GatewayConfig
+from pgsync.gateway.accounts import Accounts
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Authenticator, seconds_until
 from pgsync.gateway.bootstrap import Bootstrap
@@ -30,6 +31,7 @@ from pgsync.gateway.live import Live
 from pgsync.gateway.logs import Logs
 from pgsync.gateway.models import Models
 from pgsync.gateway.notifications import Notifications
+from pgsync.gateway.openapi import OpenApi
 from pgsync.gateway.routes import Routes
 from pgsync.gateway.schema import Schema, SchemaReceiver
 from pgsync.log import Event, emit
@@ -141,6 +143,8 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
                 Credentials(writes, end_sessions=end_credential),
                 CommitRecords(reads, feed),
                 Logs(reads, schema),
+                Accounts(reads, feed),
+                OpenApi(schema),
                 claims,
             ],
         )

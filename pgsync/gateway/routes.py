@@ -29,10 +29,17 @@ from pgsync.gateway.handler import Answer, Handler, HasRoutes, Segments
 from pgsync.gateway.health import health
 from pgsync.gateway.live import Live
 from pgsync.gateway.models import Models
+from pgsync.gateway.openapi import DOCS_PATH, docs_page
 from pgsync.gateway.schema import Schema
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
 
+# The page runs its own script only, and talks to this server only.
+_DOCS_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 _ANY: Final = ""  # no path has an empty segment where a route has a name
 
 
@@ -141,7 +148,7 @@ class Routes:
         assert isinstance(answer, Answer)
         headers = {"x-request-id": request_id, **answer.headers}
         if answer.status != 204:
-            headers["Content-Type"] = "application/json"
+            headers.setdefault("Content-Type", "application/json")
         return web.Response(body=answer.body, status=answer.status, headers=headers)
 
     async def _answer(self, request: web.BaseRequest, path: str, request_id: str) -> bytes | Answer:
@@ -149,6 +156,8 @@ class Routes:
         if path == "/api/health" and request.method in ("GET", "HEAD"):
             status, body = health(self._schema, self._feed)
             return Answer(body, status)
+        if path == DOCS_PATH and request.method in ("GET", "HEAD"):
+            return Answer(docs_page(), headers={"Content-Type": "text/html; charset=utf-8", **_DOCS_HEADERS})
         handlers = next((h for pattern, h in self._routes.get(len(segments), ()) if _matches(pattern, segments)), None)
         if handlers is None:
             return _plain_error(404, "not_found", f"no route {path[:200]}", request_id)
