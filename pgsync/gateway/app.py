@@ -24,7 +24,7 @@ from pgsync.gateway.claims import Claims
 from pgsync.gateway.commit_queue import CommitQueue
 from pgsync.gateway.commit_records import CommitRecords
 from pgsync.gateway.commits import Committer
-from pgsync.gateway.credentials import Credentials
+from pgsync.gateway.credentials import Credentials, SessionEnder
 from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier
 from pgsync.gateway.live import Live
@@ -124,10 +124,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             frame_limit_bytes=config.body_limit_bytes,
         )
 
-        def end_credential(capability_id: str) -> int:
-            authenticator.forget(capability_id)
-            return live.close_sessions_of(capability_id)
-
+        sessions = SessionEnder(authenticator, live.close_sessions_of)
         claims = Claims(writes, schema)
         routes = Routes(
             authenticator=authenticator,
@@ -140,7 +137,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             feed=feed,
             body_limit_bytes=config.body_limit_bytes,
             others=[
-                Credentials(writes, end_sessions=end_credential),
+                Credentials(writes, end_sessions=sessions.end),
                 CommitRecords(reads, feed),
                 Logs(reads, schema),
                 Accounts(reads, feed),
@@ -154,7 +151,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
                 case {"t": "schema"}:
                     await schema.refresh()
                 case {"t": "revoked", "capabilityId": str(capability_id)}:
-                    closed = end_credential(capability_id)
+                    closed = sessions.end(capability_id)
                     emit(Event.CREDENTIAL_REVOKED, capability_id=capability_id, sessions_closed=closed)
 
                 case {"t": "rotated", "capabilityId": str(capability_id), "expiresAt": str(expires_at)}:

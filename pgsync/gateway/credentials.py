@@ -5,6 +5,7 @@ A key is made here and told to its caller once; what reaches the database is its
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
@@ -14,13 +15,14 @@ from aiohttp import web
 
 from pgsync import keys, wire
 from pgsync.errors import PgsyncError
-from pgsync.gateway.authenticate import Credential
+from pgsync.gateway.authenticate import Authenticator, Credential
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.handler import Answer, Handler, Segments
 
 MAX_LIST: Final = 1000
 MAX_USER_META_BYTES: Final = 16 * 1024
+REMEMBERED_ENDINGS: Final = 1000
 
 _MINT = Statement(b"SELECT pgsync.mint_credential_v1($1::jsonb, $2::jsonb)", b"mint_credential_v1")
 _ROTATE = Statement(b"SELECT pgsync.rotate_credential_v1($1::jsonb, $2::jsonb)", b"rotate_credential_v1")
@@ -39,6 +41,28 @@ _USER_KEYS: Final = _COMMON | {
 }
 _ROTATE_KEYS: Final = {"graceSeconds", "ttlSeconds"}
 _VERBS: Final = frozenset({"read", "create", "update", "delete"})
+
+
+class SessionEnder:
+    """Ends what is live of a credential, and remembers how much that was.
+
+    Whoever revoked it and the database's own announcement both come here, in either order; each is told the whole
+    number.
+    """
+
+    def __init__(self, authenticator: Authenticator, close: Callable[[str], int]) -> None:
+        self._authenticator = authenticator
+        self._close = close
+        self._closed: OrderedDict[str, int] = OrderedDict()
+
+    def end(self, capability_id: str) -> int:
+        """How many sessions of this gateway have ended with the credential."""
+        self._authenticator.forget(capability_id)
+        closed = self._closed.pop(capability_id, 0) + self._close(capability_id)
+        self._closed[capability_id] = closed
+        while len(self._closed) > REMEMBERED_ENDINGS:
+            self._closed.popitem(last=False)
+        return closed
 
 
 class Credentials:

@@ -115,9 +115,7 @@ class Live:
         """Ends the sockets of a revoked credential, or of one whose end was moved nearer; how many there were."""
         found = [socket for socket in self._sockets if socket.capability_id == capability_id]
         code, reason = (CREDENTIAL_EXPIRED, "credential_expired") if expired else (CREDENTIAL_REVOKED, "apikey_revoked")
-        for socket in found:
-            socket.end(code, reason)
-        return len(found)
+        return sum(socket.end(code, reason) for socket in found)
 
     async def close(self) -> None:
         """Tells every client to connect elsewhere."""

@@ -97,10 +97,12 @@ class Socket:
         except BaseExceptionGroup as group:
             raise _first(group) from None
 
-    def end(self, code: int, reason: str) -> None:
-        """Closes soon; for callers that cannot wait for it."""
-        if self._ending is None:
-            self._ending = asyncio.get_running_loop().create_task(self.close(code, reason))
+    def end(self, code: int, reason: str) -> bool:
+        """Closes soon; for callers that cannot wait for it. False: it was ending already."""
+        if self._ending is not None:
+            return False
+        self._ending = asyncio.get_running_loop().create_task(self.close(code, reason))
+        return True
 
     async def close(self, code: int, reason: str) -> None:
         """Closes with a code of contract 2.7."""
