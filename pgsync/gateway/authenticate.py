@@ -17,6 +17,7 @@ import orjson
 
 from pgsync import keys, wire
 from pgsync.errors import PgsyncError
+from pgsync.expression import Reader
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier, looks_like_jwt
@@ -85,6 +86,11 @@ class Credential:
             return self
         narrowed = orjson.loads(self.identity_json) | {"syncGroups": sorted(groups)}
         return replace(self, sync_groups=groups, identity_json=orjson.dumps(narrowed))
+
+    @property
+    def reader(self) -> Reader:
+        """Whom read rules are judged for on the stream, as row security judges them for reads."""
+        return Reader(self.participant_id, self.participant_kind, self.organization_id, self.sync_groups)
 
     def remaining_seconds(self) -> float | None:
         """Until the key expires; None for one without end."""

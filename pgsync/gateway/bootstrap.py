@@ -97,7 +97,9 @@ class Bootstrap:
 
     def _partial(self, credential: Credential, groups: frozenset[str], last_sync_id: int) -> bytes | None:
         router = self._feed.router
-        session = router.open(credential.organization_id, groups, readable=credential.readable)
+        session = router.open(
+            credential.organization_id, groups, readable=credential.readable, reader=credential.reader
+        )
         try:
             session.start_after(last_sync_id)
             frames = session.take(PARTIAL_BYTES)

@@ -60,7 +60,9 @@ class Socket:
         self._bootstrap = bootstrap
         self._committer = committer
         self._router = feed.router
-        self._session: Session = self._router.open(credential.organization_id, groups, readable=credential.readable)
+        self._session: Session = self._router.open(
+            credential.organization_id, groups, readable=credential.readable, reader=credential.reader
+        )
         # Everything after this sync id has been or will be sent in order.
         self._origin = self._session.position
         self._must_bootstrap = False
@@ -150,7 +152,10 @@ class Socket:
             self._router.close(self._session)
             self._router = self._feed.router
             self._session = self._router.open(
-                self._credential.organization_id, groups, readable=self._credential.readable
+                self._credential.organization_id,
+                groups,
+                readable=self._credential.readable,
+                reader=self._credential.reader,
             )
         else:
             self._session.start_at_head()

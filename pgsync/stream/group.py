@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from pgsync.expression import Reader, compile_rule, rule_of
 from pgsync.models import EMPTY, ActiveSchema, Field, Kind, Model
 from pgsync.names import MESSAGE_PREFIX
 from pgsync.stream.decode import (
@@ -28,7 +29,7 @@ from pgsync.stream.decode import (
     Truncate,
     Update,
 )
-from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Origin, Transaction
+from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Judged, Origin, RuleRow, Transaction
 from pgsync.values import UNCHANGED, RowEncoder, Value, row_encoder
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -64,7 +65,7 @@ class _Table:
     Raises ValueError when the column of the id or of the tenant is gone: nobody could say whose a row is.
     """
 
-    __slots__ = ("columns", "encode", "groups", "id_index", "keys", "model", "tenant_index")
+    __slots__ = ("columns", "encode", "groups", "id_index", "keys", "matches", "model", "rule_columns", "tenant_index")
 
     def __init__(self, model: Model, relation: Relation) -> None:
         columns = [column.name for column in relation.columns]
@@ -77,6 +78,31 @@ class _Table:
         self.tenant_index = None if model.tenant_column is None else columns.index(model.tenant_column)
         self.groups = [(f"{g.kind}:", columns.index(g.column)) for g in model.groups if g.column in columns]
         self.keys = frozenset(i for i, column in enumerate(relation.columns) if column.is_key)
+        rule = rule_of(model)
+        self.matches = None
+        self.rule_columns: list[tuple[str, int]] = []
+        if rule is not None:
+            if set(rule.columns) <= set(columns):
+                self.matches = compile_rule(rule)
+                self.rule_columns = [(column, columns.index(column)) for column in rule.columns]
+            else:
+                self.matches = _nobody  # a column of the rule is gone: nobody can say who may see a row
+
+    def judged(self, row: Row | None, previous: Row | None) -> Judged | None:
+        if self.matches is None:
+            return None
+        return Judged(self.matches, self._rule_row(row), self._rule_row(previous))
+
+    def _rule_row(self, row: Row | None) -> RuleRow | None:
+        if row is None:
+            return None
+        found: dict[str, str | None] = {}
+        for column, index in self.rule_columns:
+            value = row[index]
+            if value is UNCHANGED:
+                return None
+            found[column] = value.decode() if isinstance(value, bytes) else None
+        return found
 
     def row_id(self, row: Row) -> str:
         return _text(row[self.id_index])
@@ -89,6 +115,10 @@ class _Table:
         if not self.model.groups:
             return () if organization is None else (f"org:{organization}",)
         return tuple(f"{kind}{value.decode()}" for kind, index in self.groups if isinstance(value := row[index], bytes))
+
+
+def _nobody(row: RuleRow, reader: Reader) -> bool:
+    return False
 
 
 # The kinds whose text goes into JSON as it stands, and the built-in types that it is right for (pg_type.dat).
@@ -231,6 +261,7 @@ class Grouper:
         groups: tuple[str, ...],
         encode: Callable[[], bytes] | None,
         previous_groups: tuple[str, ...] | None = None,
+        judged: Judged | None = None,
     ) -> None:
         transaction_id = None
         if self._ids and (waiting := self._ids.get((table.model.key, row_id))):
@@ -248,6 +279,7 @@ class Grouper:
                 transaction_id,
                 encode,
                 previous_groups=previous_groups,
+                judged=judged,
             )
         )
 
@@ -257,14 +289,17 @@ class Grouper:
             row = message.new
             organization = table.organization(row)
             groups = table.groups_of(row, organization)
-            self._add(table, "I", table.row_id(row), organization, groups, partial(table.encode, row))
+            judged = table.judged(row, None)
+            self._add(table, "I", table.row_id(row), organization, groups, partial(table.encode, row), judged=judged)
 
     def _delete(self, message: Delete) -> None:
         table = self._table(message.relation)
         if table is not None:
             row = message.old
             organization = table.organization(row)
-            self._add(table, "D", table.row_id(row), organization, table.groups_of(row, organization), None)
+            judged = table.judged(None, row if message.full else None)
+            groups = table.groups_of(row, organization)
+            self._add(table, "D", table.row_id(row), organization, groups, None, judged=judged)
 
     def _update(self, message: Update) -> None:
         table = self._table(message.relation)
@@ -274,7 +309,8 @@ class Grouper:
         if old is None:
             organization = table.organization(new)
             groups = table.groups_of(new, organization)
-            self._add(table, "U", table.row_id(new), organization, groups, partial(table.encode, new))
+            judged = table.judged(new, None)
+            self._add(table, "U", table.row_id(new), organization, groups, partial(table.encode, new), judged=judged)
             return
         # Where the new row leaves a value out, the old one has it, if the log has the old row. With an old key only,
         # the columns beside it are unknown, which must not pass for NULL: then they are taken as the new row has them.
@@ -293,8 +329,10 @@ class Grouper:
         old_id, old_organization = table.row_id(before), table.organization(before)
         old_groups = table.groups_of(before, old_organization)
         if old_id != row_id or old_organization != organization:
-            self._add(table, "D", old_id, old_organization, old_groups, None)
-            self._add(table, "I", row_id, organization, groups, partial(table.encode, whole))
+            judged = table.judged(None, before if message.full else None)
+            self._add(table, "D", old_id, old_organization, old_groups, None, judged=judged)
+            judged = table.judged(whole, None)
+            self._add(table, "I", row_id, organization, groups, partial(table.encode, whole), judged=judged)
         else:
             self._add(
                 table,
@@ -302,8 +340,10 @@ class Grouper:
                 row_id,
                 organization,
                 groups,
-                partial(table.encode, new),
+                # Whoever begins to see the row gets all of it.
+                partial(table.encode, whole if message.full else new),
                 None if old_groups == groups else old_groups,
+                table.judged(whole, before if message.full else None),
             )
 
     def _truncate(self, message: Truncate) -> None:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
+from pgsync.expression import Reader
 from pgsync.stream.ring import Held, Key, Ring
 from pgsync.stream.session import Batch, Session
 from pgsync.stream.timeline import Timeline
@@ -54,12 +55,20 @@ class Router:
         """Memory of the frames kept for sessions that stand at the same place."""
         return self._batches_bytes
 
-    def open(self, organization: str, groups: Iterable[str], *, readable: frozenset[str] | None = None) -> Session:
+    def open(
+        self,
+        organization: str,
+        groups: Iterable[str],
+        *,
+        readable: frozenset[str] | None = None,
+        reader: Reader | None = None,
+    ) -> Session:
         """A session that receives everything from now on that its groups may see.
 
-        `readable` are the lower-cased typenames of the models that it may read, None for all.
+        `readable` are the lower-cased typenames of the models that it may read, None for all. `reader` is whom read
+        rules are judged for; without one, models with a rule show nothing.
         """
-        session = Session(self, organization, groups, readable)
+        session = Session(self, organization, groups, readable, reader)
         self._sessions.add(session)
         return session
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from pgsync.expression import Reader
 from pgsync.stream.ring import Fallen, Held, Key, Ring, groups_of_change, keys_of_session
 from pgsync.stream.timeline import Snapshot
 from pgsync.stream.transaction import Change
@@ -92,22 +93,39 @@ def encode_delta(change: Change, action: str, groups: tuple[str, ...], committed
     )
 
 
-def _seen_as(held: Held, index: int, keys: frozenset[Key]) -> tuple[str, tuple[str, ...]]:
+def _seen_as(change: Change, keys: frozenset[Key], reader: Reader | None) -> tuple[str, tuple[str, ...]] | None:
     """The action and groups of a change for a session with these keys, one of which finds the change.
 
-    A row that leaves a session's groups is a D there, one that enters is an I; both carry only the groups of their
-    side. A model's read rule belongs here, and nowhere else: old row and new row, judged for the session, give the same
-    answers or "nothing"; then sessions share batches only when they share what the rule reads of the actor.
+    A row that leaves what a session may see, by its groups or by the model's read rule, is a D there; one that enters
+    is an I; both carry only the groups of their side. None: neither the old nor the new row is the reader's to see.
+    Where the log does not have the old row, it counts as seen for what must go and as unseen for what must come.
     """
-    change = held.transaction.changes[index]
-    previous = change.previous_groups
-    if previous is None or change.action != "U":
+    judged, previous = change.judged, change.previous_groups
+    if judged is None and (previous is None or change.action != "U"):
         return change.action, groups_of_change(change)
-    organization = change.organization
-    was = any((organization, group) in keys for group in previous)
-    if not any((organization, group) in keys for group in change.groups):
-        return "D", previous
-    return ("U" if was else "I"), change.groups
+    is_seen = was_seen = True
+    if change.action == "U" and previous is not None:
+        organization = change.organization
+        is_seen = any((organization, group) in keys for group in change.groups)
+        was_seen = any((organization, group) in keys for group in previous)
+    if judged is not None:
+        if reader is None:
+            return None
+        row, old = judged.row, judged.previous_row
+        is_seen = is_seen and row is not None and judged.matches(row, reader)
+        if change.action == "I":
+            return ("I", groups_of_change(change)) if is_seen else None
+        if old is not None:
+            was_seen = was_seen and judged.matches(old, reader)
+        elif is_seen:
+            return "I", groups_of_change(change)
+        if change.action == "D":
+            return ("D", groups_of_change(change)) if was_seen else None
+    if is_seen:
+        return ("U" if was_seen else "I"), groups_of_change(change)
+    if was_seen:
+        return "D", groups_of_change(change) if previous is None else previous
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +140,17 @@ class Batch:
     next_ordinal: int
     position: int
     size_bytes: int
+    is_personal: bool = False
 
 
 class _Frames:
     """Collects deltas into frames."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, reader: Reader | None = None) -> None:
         self.router = router
+        self.reader = reader
+        # Whether a read rule was asked: then only sessions of the same reader see the same.
+        self.is_personal = False
         self.frames: list[bytes] = []
         self.size_bytes = 0
         self._deltas: list[bytes] = []
@@ -153,6 +175,8 @@ class _Frames:
                 self._add_frame(self._truncated(change))
                 continue
             delta = self._delta(held, index, keys)
+            if delta is None:
+                continue
             if size + len(delta) > FRAME_BYTES and deltas:  # larger alone than a frame
                 if not split:
                     self.flush()
@@ -192,12 +216,18 @@ class _Frames:
         self.frames.append(frame)
         self.size_bytes += len(frame)
 
-    def _delta(self, held: Held, index: int, keys: frozenset[Key]) -> bytes:
-        action, groups = _seen_as(held, index, keys)
+    def _delta(self, held: Held, index: int, keys: frozenset[Key]) -> bytes | None:
+        transaction = held.transaction
+        change = transaction.changes[index]
+        if change.judged is not None:
+            self.is_personal = True
+        seen = _seen_as(change, keys, self.reader)
+        if seen is None:
+            return None
+        action, groups = seen
         delta = held.deltas.get((index, action))
         if delta is None:
-            transaction = held.transaction
-            delta = encode_delta(transaction.changes[index], action, groups, transaction.committed_at)
+            delta = encode_delta(change, action, groups, transaction.committed_at)
             self.router.ring.keep(held, index, action, delta)
         return delta
 
@@ -244,15 +274,16 @@ def collect(
     limit_bytes: int,
     skip: Callable[[Held], int] | None = None,
     readable: frozenset[str] | None = None,
+    reader: Reader | None = None,
 ) -> Batch:
     """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
 
     `skip` gives, per transaction, how many of its changes the session has already; `readable` the models that it may
-    read, None for all.
+    read, None for all; `reader` whom read rules are judged for, None for nobody: then models with a rule show nothing.
     """
     ring = router.ring
     limit_bytes = max(limit_bytes, 1)
-    frames = _Frames(router)
+    frames = _Frames(router, reader)
     held_keys = frozenset(keys)
     ordinal, offset = place
     following: tuple[int, int] | None = None
@@ -273,7 +304,7 @@ def collect(
             break
     frames.flush()
     position = ring.head if following is None else _before(ring, following)
-    return Batch(frames.frames, following, ring.next_ordinal, position, frames.size_bytes)
+    return Batch(frames.frames, following, ring.next_ordinal, position, frames.size_bytes, frames.is_personal)
 
 
 def _before(ring: Ring, place: tuple[int, int]) -> int:
@@ -300,6 +331,7 @@ class Session:
         "_pending",
         "_position",
         "_readable",
+        "_reader",
         "_router",
         "_snapshot",
         "_waiter",
@@ -309,10 +341,16 @@ class Session:
     )
 
     def __init__(
-        self, router: Router, organization: str, groups: Iterable[str], readable: frozenset[str] | None = None
+        self,
+        router: Router,
+        organization: str,
+        groups: Iterable[str],
+        readable: frozenset[str] | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.organization = organization
         self._readable = readable
+        self._reader = reader
         self.groups = frozenset(groups)
         self.acknowledged = 0
         self._router = router
@@ -429,12 +467,12 @@ class Session:
         keys = router.ring.active(self._keys, place[0])
         if skip is None:
             alike = (*place, limit_bytes, keys, self._readable)
-            batch = router.shared(alike)
+            batch = router.shared(alike) or router.shared((*alike, self._reader))
             if batch is None:
-                batch = collect(router, keys, place, limit_bytes, None, self._readable)
-                router.share(alike, batch)
+                batch = collect(router, keys, place, limit_bytes, None, self._readable, self._reader)
+                router.share((*alike, self._reader) if batch.is_personal else alike, batch)
         else:
-            batch = collect(router, keys, place, limit_bytes, skip, self._readable)
+            batch = collect(router, keys, place, limit_bytes, skip, self._readable, self._reader)
         self._pending = batch.following
         self._position = batch.position
         if batch.following is None:

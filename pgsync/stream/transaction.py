@@ -5,10 +5,14 @@ Made by `group` and `number`, kept by `ring`, read by `route`, `timeline` and wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pgsync.expression import Reader
 from pgsync.models import Model
+
+RuleRow = Mapping[str, str | None]
+"""The columns of a model's read rule, as text; None for NULL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,18 @@ class Origin:
 UNKNOWN_ORIGIN = Origin()
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a model's read rule is judged by: the columns it names, before and after the change.
+
+    `row` is None for D. `previous_row` is None for I, and when the log does not have the old row.
+    """
+
+    matches: Callable[[RuleRow, Reader], bool]
+    row: RuleRow | None
+    previous_row: RuleRow | None
+
+
 @dataclass(slots=True)
 class Change:
     """One change of one row.
@@ -36,7 +52,8 @@ class Change:
     `organization` is None for a model that all organizations share. `groups` are the row's sync groups after the
     change (before it, for D); `previous_groups` are those before a U, when they were others and the log has the old
     row: who is only in them must see the row go. `data` gives the JSON object of the row as bytes, encoded on first use
-    and then kept; it is None for D and T. `transaction_id` is the caller's own id of the operation.
+    and then kept; it is None for D and T. `transaction_id` is the caller's own id of the operation. `judged` is None
+    for a model without a read rule.
     """
 
     sync_id: int
@@ -50,6 +67,7 @@ class Change:
     encode: Callable[[], bytes] | None
     _data: bytes | None = None
     previous_groups: tuple[str, ...] | None = None
+    judged: Judged | None = None
 
     @property
     def data(self) -> bytes | None:

@@ -37,7 +37,12 @@ BEGIN
         THEN pg_catalog.jsonb_build_object('kind', (p_change).actor_kind, 'id', (p_change).actor_id)
       ELSE pg_catalog.jsonb_build_object('kind', 'system', 'id', (p_change).role_name)
     END,
-    'currentTexts', CASE WHEN p_group IS NULL THEN COALESCE(pgsync_generated.row_texts(p_model, p_id, v_fields), '{}') END));
+    -- What a row holds is told only to those who may read it: the write functions see more than their caller.
+    'currentTexts', CASE
+      WHEN p_group IS NOT NULL THEN NULL
+      WHEN pgsync_generated.sees_row(p_model, p_id) THEN COALESCE(pgsync_generated.row_texts(p_model, p_id, v_fields), '{}')
+      ELSE '{}'
+    END));
 END
 $function$;
 

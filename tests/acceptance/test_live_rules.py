@@ -1,0 +1,71 @@
+"""A read rule binds the live stream as row security binds reads, also when a row begins or ceases to match."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import pytest
+
+from pgsync.gateway import serve
+from pgsync.push import push
+from pgsync.schema import load_schema
+from tests import postgres
+from tests.acceptance.conftest import World, config_of
+
+SCHEMA: Final = Path(__file__).parents[2] / "examples" / "tasks" / "schema.py"
+
+
+@pytest.fixture
+async def ruled(database: postgres.Database) -> AsyncIterator[World]:
+    """A gateway on the schema of the demo, whose comments their author can keep private."""
+    push(database.dsn, load_schema(str(SCHEMA)))
+    async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
+        yield World(gateway, database, session)
+
+
+async def test_private_rows_reach_their_author_only(ruled: World) -> None:
+    ada, bob = ruled.client(kind="ek", participant="ada"), ruled.client(kind="ek", participant="bob")
+    await ada.create("tasks", "t1", {"title": "x"})
+    async with ada.socket("org:acme") as hers, bob.socket("org:acme") as his:
+        head = await ada.head()
+        await hers.sync(head)
+        await his.sync(head)
+        comment = {"body": "one", "private": True, "author_id": "ada", "task_id": "t1"}
+        assert (await ada.create("comments", "c1", comment)).status == 200
+        assert (await ada.update("comments", "c1", {"body": "two"})).status == 200
+        assert (await ada.update("comments", "c1", {"private": False})).status == 200
+        assert (await ada.update("comments", "c1", {"body": "three"})).status == 200
+        assert (await ada.update("comments", "c1", {"private": True, "body": "secret"})).status == 200
+        assert (await ada.delete("comments", "c1")).status == 200
+        assert (await ada.update("tasks", "t1", {"title": "end"})).status == 200
+
+        seen = await hers.deltas(7)
+        assert [delta["actionType"] for delta in seen] == ["I", "U", "U", "U", "U", "D", "U"]
+        his_own = await his.deltas(4)
+        assert [(delta["actionType"], delta["modelId"]) for delta in his_own] == [
+            ("I", "c1"),
+            ("U", "c1"),
+            ("D", "c1"),
+            ("U", "t1"),
+        ]
+        assert his_own[0]["data"]["body"] == "two"
+        assert his_own[2]["data"] is None
+        assert "secret" not in str(his.frames)
+
+
+async def test_a_catch_up_is_bound_by_the_rule_too(ruled: World) -> None:
+    ada, bob = ruled.client(kind="ek", participant="ada"), ruled.client(kind="ek", participant="bob")
+    await ada.create("tasks", "t1", {"title": "x"})
+    head = await ada.head()
+    comment = {"body": "secret", "private": True, "author_id": "ada", "task_id": "t1"}
+    await ada.create("comments", "c1", comment)
+    async with bob.socket("org:acme") as his:
+        answer = await his.sync(head)
+        assert answer["deltas"] == []
+    partial = await bob.get(f"/api/sync/bootstrap?lastSyncId={head}")
+    assert b"secret" not in partial.body
+    partial = await ada.get(f"/api/sync/bootstrap?lastSyncId={head}")
+    assert b"secret" in partial.body
