@@ -141,14 +141,16 @@ BEGIN
     END IF;
   END LOOP;
 
-  -- Targets and premises are locked in one global order, so that two commits cannot wait for each other. A single operation without a
-  -- premise locks its row by itself.
+  -- Targets and premises are locked in one global order, the organization before them, so that two commits cannot wait for each other. A
+  -- single operation without a premise locks its row by itself.
   IF v_count > 1 OR v_guarded THEN
     v_refused := pgsync_private.lock_commit(v_organization, v_plan, v_premises);
     IF v_refused IS NOT NULL THEN
       RETURN v_refused;
     END IF;
   ELSIF v_count = 1 THEN
+    v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+      pgsync_private.organization_lock(pgsync_generated.claim_scope(v_planned.model, v_organization)));
     v_ignored := pgsync_private.lock_claim_target(v_organization, v_planned.model, COALESCE(v_planned.id, ''), false);
   END IF;
 

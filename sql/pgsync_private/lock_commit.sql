@@ -1,5 +1,8 @@
--- Locks what a guarded commit touches, in one global order: first the organization when a premise is on a group, then per row the claim target
--- and the row, rows to be written against everybody, rows only read against writers. Returns null, or the refusal for missing rows.
+-- Locks what a guarded commit touches, in one global order: first the organization (alone when a premise is on a group, else together with its
+-- other writers), then per row the claim target and the row, rows to be written against everybody, rows only read against writers.
+-- Returns null, or the refusal for missing rows.
+-- Direct SQL has its rows before its trigger asks for the organization. So whoever has the organization alone does not wait long for a row,
+-- but lets go of everything and begins again; SQLSTATE 55P03 when that does not help within lock_timeout.
 CREATE OR REPLACE FUNCTION pgsync_private.lock_commit(
   p_organization text,
   p_plan pgsync_private.planned_operation[],
@@ -12,48 +15,46 @@ CREATE OR REPLACE FUNCTION pgsync_private.lock_commit(
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_target record;
   v_missing text[];
+  v_alone boolean := EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(p_premises) AS r(r) WHERE r.r ? 'group');
+  v_lock bigint;
+  v_lock_timeout text := pg_catalog.current_setting('lock_timeout');
+  v_has_organization boolean := false;
+  v_deadline timestamptz := pg_catalog.clock_timestamp() + LEAST(NULLIF(v_lock_timeout, '0')::interval, INTERVAL '10 seconds');
   v_ignored text;
 BEGIN
-  IF EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(p_premises) AS r(r) WHERE r.r ? 'group') THEN
-    v_ignored := pg_catalog.pg_advisory_xact_lock(pgsync_private.organization_lock(p_organization));
-  END IF;
-  FOR v_target IN
-    SELECT
-      u.model,
-      u.id,
-      pg_catalog.bool_or(u.written) AS written,
-      -- A row that an earlier operation of the commit creates need not be there yet.
-      COALESCE(pg_catalog.min(u.index) FILTER (WHERE u.needed), 500) < COALESCE(pg_catalog.min(u.index) FILTER (WHERE u.created), 500) AS needed
-    FROM (
-      SELECT
-        p.model,
-        p.id,
-        p.index,
-        true AS written,
-        p.action <> 'create' AS needed,
-        p.action = 'create' AS created
+  IF NOT v_alone THEN
+    FOR v_lock IN
+      SELECT DISTINCT pgsync_private.organization_lock(pgsync_generated.claim_scope(p.model, p_organization)) AS lock
       FROM pg_catalog.unnest(p_plan) AS p
-      WHERE p.id IS NOT NULL
-      UNION ALL
-      SELECT
-        r.r ->> 'model',
-        r.r ->> 'id',
-        500,
-        false,
-        false,
-        false
-      FROM pg_catalog.jsonb_array_elements(p_premises) AS r(r)
-      WHERE r.r ? 'id'
-    ) AS u
-    GROUP BY u.model, u.id
-    ORDER BY u.model, u.id
+      ORDER BY lock
+    LOOP
+      v_ignored := pg_catalog.pg_advisory_xact_lock_shared(v_lock);
+    END LOOP;
+    v_missing := pgsync_private.lock_rows(p_organization, p_plan, p_premises);
+  END IF;
+  WHILE v_alone
   LOOP
-    v_ignored := pgsync_private.lock_claim_target(p_organization, v_target.model, v_target.id, false);
-    IF NOT pgsync_generated.lock_row(v_target.model, v_target.id, v_target.written) AND v_target.needed THEN
-      v_missing := pg_catalog.array_append(v_missing, v_target.id);
-    END IF;
+    BEGIN
+      v_has_organization := false;
+      FOR v_lock IN
+        SELECT pgsync_private.organization_lock(s.s) AS lock
+        FROM pg_catalog.unnest(ARRAY[p_organization, NULL]) AS s(s)
+        ORDER BY lock
+      LOOP
+        v_ignored := pg_catalog.pg_advisory_xact_lock(v_lock);
+      END LOOP;
+      v_has_organization := true;
+      v_ignored := pg_catalog.set_config('lock_timeout', '100ms', true);
+      v_missing := pgsync_private.lock_rows(p_organization, p_plan, p_premises);
+      v_ignored := pg_catalog.set_config('lock_timeout', v_lock_timeout, true);
+      EXIT;
+    EXCEPTION
+      WHEN lock_not_available THEN
+        IF NOT v_has_organization OR pg_catalog.clock_timestamp() >= v_deadline THEN
+          RAISE;
+        END IF;
+    END;
   END LOOP;
   IF v_missing IS NOT NULL THEN
     RETURN pgsync_private.refusal(

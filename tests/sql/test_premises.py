@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests.sql.conftest import Caller, Refusal, World, new_key, ok, refused
+from tests.sql.conftest import WAIT_SECONDS, Caller, Refusal, World, new_key, ok, refused
 
 
 def evidence(world: World, *, at: int = 7) -> dict[str, Any]:
@@ -148,6 +151,65 @@ def test_group_premise_waits_for_writers_under_way(tasks: World, ada: Caller) ->
     assert refused(commit(ada, proof, operations=operations, reads=reads)).code == "stale_context"
 
 
+def test_group_premise_waits_for_writers_of_shared_models_too(wide: World) -> None:
+    ada = wide.caller("acme", "ada")
+    proof = evidence(wide)
+    writer = wide.connect(autocommit=False)
+    writer.execute("INSERT INTO countries (id, name) VALUES ('nl', 'Netherlands')")
+    ada.connection.execute("SET lock_timeout = '200ms'")
+    create = {"action": "create", "model": "workspaces", "id": "w1", "data": {"name": "w"}}
+    reads = [{"group": "default", "readAt": 7}]
+    assert refused(commit(ada, proof, operations=[create], reads=reads)).code == "55P03"
+    writer.commit()
+    assert refused(commit(ada, proof, operations=[create], reads=reads)).code == "stale_context"
+
+
+def test_commit_that_waits_for_a_group_premise_holds_no_row(tasks: World, ada: Caller) -> None:
+    judge = tasks.connect(autocommit=False)
+    judge.execute("SELECT pg_advisory_xact_lock(pgsync_private.organization_lock('acme'))")
+    other = tasks.connect(autocommit=False)
+    with ThreadPoolExecutor(2) as pool:
+        bob = tasks.caller("acme", "bob")
+        for caller in (ada, bob):
+            caller.connection.execute("SET statement_timeout = '10s'")
+        writes = [
+            pool.submit(ada.update, "tasks", "t1", {"title": "a"}),
+            pool.submit(bob.commit, update("t2", {"title": "b"}), update("t1", {"priority": 1})),
+        ]
+        until_waiting(tasks, ada.connection, bob.connection)
+        other.execute("SELECT FROM tasks WHERE id IN ('t1', 't2') FOR UPDATE NOWAIT")
+        other.rollback()
+        judge.rollback()
+        for write in writes:
+            ok(write.result(WAIT_SECONDS))
+
+
+def test_group_premise_steps_back_for_a_writer_who_has_the_row(tasks: World, ada: Caller) -> None:
+    """Direct SQL has its rows before it can tell whose organization's they are; nobody may be killed for that."""
+    proof = evidence(tasks)
+    writer = tasks.connect(autocommit=False)
+    writer.execute("SET deadlock_timeout = '1min'; SET statement_timeout = '10s'")
+    ada.connection.execute("SET statement_timeout = '10s'")
+    writer.execute("SELECT FROM tasks WHERE id = 't1' FOR UPDATE")
+    reads = [{"group": "org:acme", "readAt": 7}]
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(commit, ada, proof, operations=[update("t1", {"title": "x"})], reads=reads)
+        until_waiting(tasks, ada.connection)
+        writer.execute("UPDATE tasks SET priority = 3 WHERE id = 't1'")
+        writer.commit()
+        assert refused(late.result(WAIT_SECONDS)).code == "stale_context"
+    assert ada.read("SELECT priority FROM tasks WHERE id = 't1'") == [3]
+
+
+def until_waiting(world: World, *connections: psycopg.Connection[Any]) -> None:
+    """Returns when each of the connections waits for a lock."""
+    pids = [connection.info.backend_pid for connection in connections]
+    query = "SELECT FROM pg_stat_activity WHERE pid = ANY (%s) AND wait_event_type = 'Lock'"
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(world.database.execute(query, [pids])) < len(pids):
+        assert time.monotonic() < deadline, "nobody waits"
+
+
 def test_a_group_of_others_is_not_a_premise(tasks: World, ada: Caller) -> None:
     reads = [{"group": "org:other", "readAt": 7}]
     answer = refused(commit(ada, evidence(tasks), operations=[update("t1", {"title": "x"})], reads=reads))
@@ -260,3 +322,13 @@ def test_archiving_sets_the_field_and_is_refused_without_one(tasks: World, ada: 
     ok(ada.write("unarchive", "projects", "p1"))
     assert ada.read("SELECT archived FROM projects") == [False]
     assert refused(ada.write("archive", "tasks", "t1")).code == "commit_operation_unsupported"
+
+
+def test_values_of_a_row_that_the_caller_may_not_read_are_not_told(tasks: World, ada: Caller) -> None:
+    bob = tasks.caller("acme", "bob")
+    ok(bob.create("comments", "c1", {"body": "first", "private": True, "author_id": "bob", "task_id": "t1"}))
+    ok(commit(ada, None, track=[{"model": "comments", "id": "c1"}]))
+    ok(bob.update("comments", "c1", {"body": "secret"}))
+    (told,) = ok(ada.update("tasks", "t1", {"title": "x"}))["notifications"]
+    assert told["currentTexts"] == {}
+    assert "secret" not in json.dumps(told)
