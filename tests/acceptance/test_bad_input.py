@@ -161,11 +161,10 @@ async def test_field_at_fault_in_a_batch_is_named(client: Client) -> None:
     assert reply.error == (400, "column_type_mismatch", "moment")
 
 
-async def test_guard_that_is_not_kept_yet_is_refused_and_not_ignored(client: Client) -> None:
+async def test_write_under_a_claim_that_nobody_holds_is_refused(client: Client) -> None:
     await client.create("tasks", "a", {"title": "x"})
-    for guard in ({"claim": "clm_1"}, {"fenceToken": 1}):
-        reply = await client.call("PATCH", f"{TASKS}/a", {"data": {"priority": 1}, **guard})
-        assert reply.error[0] == 400
+    reply = await client.call("PATCH", f"{TASKS}/a", {"data": {"priority": 1}, "claim": "clm_1"})
+    assert reply.error[:2] == (409, "claim_lost")
     assert (await client.row("tasks", "a"))["priority"] == 0
 
 
