@@ -20,7 +20,7 @@ from pgsync.values import encoder
 
 STREAM_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.005
-_SYNC_ID = Statement(b"SELECT pgsync.sync_id_of_v1($1::xid8)", b"sync_id_of_v1")
+_SYNC_ID = Statement(b"SELECT pgsync.sync_id_of_v1($1::xid8, $2::integer)", b"sync_id_of_v1")
 
 
 class Premises:
@@ -75,8 +75,9 @@ class Premises:
     async def _settle(self, told: Mapping[str, Any]) -> dict[str, Any]:
         settled = dict(told)
         xid = settled.pop("observedXid", None)
-        if xid is not None:
-            settled["observedSyncId"] = await self._sync_id_of(int(xid))
+        commit = settled.pop("observedCommit", None)
+        # Without a transaction it is not known what moved: somewhere before now, something did.
+        settled["observedSyncId"] = self._feed.head if xid is None else await self._sync_id_of(int(xid), commit)
         texts = settled.pop("currentTexts", None)
         if texts is not None:
             settled["currentValues"] = self._values(settled["target"]["model"], texts)
@@ -93,21 +94,25 @@ class Premises:
                 values[name] = orjson.Fragment(encoder(field.kind, field.array)(text.encode()))
         return values
 
-    async def _sync_id_of(self, xid: int) -> int:
-        """The last sync id of a transaction, which may be on its way through the log."""
-        deadline = asyncio.get_running_loop().time() + STREAM_SECONDS
+    async def _sync_id_of(self, xid: int, commit: str | None) -> int:
+        """The last sync id of a transaction, or of one commit in it, which may be on its way through the log."""
+        loop, timeline = asyncio.get_running_loop(), self._feed.timeline
+        deadline = loop.time() + STREAM_SECONDS
         while True:
-            found = self._feed.timeline.last_sync_id_of(xid)
+            if commit is None:
+                found = timeline.last_sync_id_of(xid)
+            else:
+                found = await self._feed.confirmed(commit, 0)
+            if found is None:
+                found = await self._stored_sync_id_of(xid, commit)
             if found is not None:
                 return found
-            stored = await self._stored_sync_id_of(xid)
-            if stored is not None:
-                return stored
-            if asyncio.get_running_loop().time() >= deadline:
-                return self._feed.head
+            if loop.time() >= deadline:
+                return timeline.last_sync_id_of(xid) or self._feed.head
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _stored_sync_id_of(self, xid: int) -> int | None:
-        (result,) = await self._database.run([Call(_SYNC_ID, (str(xid).encode(),))])
+    async def _stored_sync_id_of(self, xid: int, commit: str | None) -> int | None:
+        ordinal = None if commit is None else commit.partition("-")[2].encode()
+        (result,) = await self._database.run([Call(_SYNC_ID, (str(xid).encode(), ordinal))])
         value = result.get_value(0, 0)
         return None if value is None else int(value)

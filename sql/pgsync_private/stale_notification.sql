@@ -1,5 +1,6 @@
 -- What a participant is told about a stale premise that did not refuse his commit. The gateway replaces observedXid by the sync id of that
--- transaction, and currentTexts by the JSON of the same values.
+-- transaction, or of the commit observedCommit in it, and currentTexts by the JSON of the same values. Where nobody or nothing can be named (a
+-- truncated table, a forgotten past), there is a *: the contract's client throws away a receipt in which something is missing.
 CREATE OR REPLACE FUNCTION pgsync_private.stale_notification(
   p_change pgsync_private.change,
   p_model text,
@@ -26,23 +27,25 @@ BEGIN
     'object', 'stale_notification',
     'scope', CASE WHEN p_group IS NULL THEN 'row' ELSE 'group' END,
     'target', pg_catalog.jsonb_build_object(
-      'model', CASE WHEN p_group IS NULL THEN p_model_key ELSE pgsync_private.model_key((p_change).model) END,
-      'id', CASE WHEN p_group IS NULL THEN p_id ELSE (p_change).row_id END,
+      'model', CASE WHEN p_group IS NULL THEN p_model_key ELSE COALESCE(pgsync_private.model_key((p_change).model), '*') END,
+      'id', CASE WHEN p_group IS NULL THEN p_id ELSE COALESCE(NULLIF((p_change).row_id, ''), '*') END,
       'fields', CASE WHEN p_group IS NULL AND pg_catalog.cardinality(v_fields) > 0 THEN pg_catalog.to_jsonb(v_fields) END),
     'group', p_group,
     'readAt', COALESCE(p_read_at, 0),
-    'observedXid', (p_change).xid::text,
+    'observedXid', CASE WHEN (p_change).op <> '?' THEN (p_change).xid::text END,
+    'observedCommit', (p_change).server_tx_id,
     'writtenBy', CASE
       WHEN (p_change).actor_id IS NOT NULL
         THEN pg_catalog.jsonb_build_object('kind', (p_change).actor_kind, 'id', (p_change).actor_id)
-      ELSE pg_catalog.jsonb_build_object('kind', 'system', 'id', (p_change).role_name)
-    END,
+      ELSE pg_catalog.jsonb_build_object('kind', 'system', 'id', COALESCE(NULLIF((p_change).role_name, ''), '*'))
+    END))
     -- What a row holds is told only to those who may read it: the write functions see more than their caller.
-    'currentTexts', CASE
-      WHEN p_group IS NOT NULL THEN NULL
-      WHEN pgsync_generated.sees_row(p_model, p_id) THEN COALESCE(pgsync_generated.row_texts(p_model, p_id, v_fields), '{}')
-      ELSE '{}'
-    END));
+    || CASE
+      WHEN p_group IS NOT NULL THEN '{}'
+      WHEN pgsync_generated.sees_row(p_model, p_id)
+        THEN pg_catalog.jsonb_build_object('currentTexts', COALESCE(pgsync_generated.row_texts(p_model, p_id, v_fields), '{}'))
+      ELSE '{"currentTexts": {}}'
+    END;
 END
 $function$;
 

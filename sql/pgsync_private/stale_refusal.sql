@@ -1,4 +1,5 @@
--- The refusal of a commit whose premise does not hold. The gateway replaces observedXid by the sync id of that transaction.
+-- The refusal of a commit whose premise does not hold. The gateway replaces observedXid by the sync id of that transaction, or of the commit
+-- observedCommit in it. Where no row or model can be named (a truncated table, a forgotten past), there is a *.
 CREATE OR REPLACE FUNCTION pgsync_private.stale_refusal(
   p_change pgsync_private.change,
   p_model_key text,
@@ -22,10 +23,11 @@ AS $function$
     END,
     pg_catalog.jsonb_build_object(
       'conflicts', pg_catalog.jsonb_build_array(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-        'model', CASE WHEN p_group IS NULL THEN p_model_key ELSE pgsync_private.model_key((p_change).model) END,
-        'id', CASE WHEN p_group IS NULL THEN p_id ELSE (p_change).row_id END,
+        'model', CASE WHEN p_group IS NULL THEN p_model_key ELSE COALESCE(pgsync_private.model_key((p_change).model), '*') END,
+        'id', CASE WHEN p_group IS NULL THEN p_id ELSE COALESCE(NULLIF((p_change).row_id, ''), '*') END,
         'group', p_group,
-        'observedXid', (p_change).xid::text))),
+        'observedXid', CASE WHEN (p_change).op <> '?' THEN (p_change).xid::text END,
+        'observedCommit', (p_change).server_tx_id))),
       'readAt', p_read_at)
       || CASE WHEN p_operation IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('operation', p_operation) END);
 $function$;

@@ -24,6 +24,7 @@ class Task(Model):
     title: str
     status: Literal["todo", "done"] = "todo"
     n: int = 0
+    code: str | None = None
 
 
 class Note(Model, conflict={"user": "overwrite", "agent": "notify", "system": "reject"}):
@@ -139,10 +140,13 @@ async def test_open_transaction_that_commits_later_makes_an_earlier_read_stale(w
 
 async def test_overwrite_applies_and_notify_of_a_row_route_holds_back(ada: Client, bob: Client) -> None:
     read_at = await stamp(ada)
-    contract.receipt(await bob.update("tasks", "t1", {"n": 5}))
+    contract.receipt(await bob.update("tasks", "t1", {"n": 5, "code": "x"}))
+    contract.receipt(await bob.update("tasks", "t1", {"code": None}))
     held = contract.receipt(await patch(ada, {"n": 1}, readAt=read_at, onStale="notify"), ops=0)
     (told,) = held["notifications"]
     assert (told["currentValues"], told["writtenBy"]) == ({"n": 5}, {"kind": "agent", "id": "bob"})
+    held = contract.receipt(await patch(ada, {"code": "y"}, readAt=read_at, onStale="notify"), ops=0)
+    assert held["notifications"][0]["currentValues"] == {"code": None}
     assert (await ada.row("tasks", "t1"))["n"] == 5
     contract.receipt(await patch(ada, {"n": 2}, readAt=read_at, onStale="overwrite"))
     assert (await ada.row("tasks", "t1"))["n"] == 2
@@ -239,6 +243,30 @@ async def test_group_is_a_premise_on_everything_in_it(world: World, ada: Client,
     assert (told["scope"], told["group"], told["target"]["id"]) == ("group", "org:acme", "n9")
     foreign = [{"group": "org:elsewhere", "readAt": read["readAt"]}]
     assert (await commit(ada, update("t1", {"n": 2}), reads=foreign)).error[:2] == (403, "capability_scope_denied")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "TRUNCATE tasks",
+        "UPDATE pgsync_private.setting SET value = pg_current_xact_id()::text WHERE name = 'change_floor_xid'",
+    ],
+    ids=["truncated", "forgotten"],
+)
+async def test_what_cannot_be_named_is_told_of_in_the_same_shape(world: World, ada: Client, event: str) -> None:
+    """A receipt that the contract's client cannot read would make it send a committed write again."""
+    read_at = await stamp(ada)
+    contract.receipt(await ada.create("notes", "n1", {"text": "x"}))
+    world.database.execute(event)
+    create = {"action": "create", "model": "notes", "id": "n2", "data": {"text": "x"}}
+    premises = [{"group": "org:acme", "readAt": read_at}, {"model": "tasks", "id": "t1", "readAt": read_at}]
+    for premise in premises:
+        stale(await commit(ada, create, reads=[premise]))
+    reads = [premise | {"onStale": "notify"} for premise in premises]
+    held = contract.receipt(await commit(ada, create, reads=reads), ops=0)
+    assert [told["scope"] for told in held["notifications"]] == ["group", "row"]
+    told = contract.receipt(await commit(ada, track=premises), ops=0)["notifications"]
+    assert sorted(one["scope"] for one in told) == ["group", "row"]
 
 
 async def test_tracked_row_is_told_of_in_the_next_commit_and_once(ada: Client, bob: Client) -> None:
