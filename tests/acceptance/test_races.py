@@ -190,7 +190,7 @@ async def held(client: Client, claim_id: str) -> dict[str, Any]:
     async def beat() -> bool:
         reply = contract.heartbeat(await client.call("POST", f"/api/v1/claims/{claim_id}/heartbeat", {}))
         if reply["status"] == "queued":
-            await asyncio.sleep(0.005 * reply["position"])
+            await asyncio.sleep(0.02 * reply["position"])  # nobody is next before those ahead of him
         return bool(reply["status"] == "held")
 
     await until(beat, f"{claim_id} is held")
