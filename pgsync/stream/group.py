@@ -340,8 +340,8 @@ class Grouper:
                 row_id,
                 organization,
                 groups,
-                # Whoever begins to see the row gets all of it.
-                partial(table.encode, whole if message.full else new),
+                # Where somebody may begin to see the row, who then gets all of it.
+                partial(table.encode, whole if table.matches is not None or old_groups != groups else new),
                 None if old_groups == groups else old_groups,
                 table.judged(whole, before if message.full else None),
             )
