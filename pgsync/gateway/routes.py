@@ -7,6 +7,7 @@ happens here.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -118,6 +119,7 @@ class Routes:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = "req_" + os.urandom(8).hex()
         path = request.rel_url.raw_path
+        started = time.perf_counter()
         try:
             if path in ("/api/sync/ws", "/api/api/sync/ws") and request.method == "GET":
                 return await self._live.serve(request, request_id)
@@ -143,6 +145,14 @@ class Routes:
         except Exception as error:  # noqa: BLE001  # the last door: whatever it is, the caller gets the envelope
             refused = PgsyncError("internal_error", f"something went wrong here; the log has it under {request_id}")
             return self._refuse(request, request_id, refused, cause=error)
+        emit(
+            Event.REQUEST_SERVED,
+            request_id=request_id,
+            method=request.method,
+            route=_route(path),
+            status=answer.status if isinstance(answer, Answer) else 200,
+            seconds=round(time.perf_counter() - started, 6),
+        )
         if type(answer) is bytes:
             return web.Response(body=answer, headers={"Content-Type": "application/json", "x-request-id": request_id})
         assert isinstance(answer, Answer)
@@ -181,7 +191,7 @@ class Routes:
         self, request: web.BaseRequest, request_id: str, error: PgsyncError, *, cause: BaseException | None = None
     ) -> web.Response:
         fields = {"request_id": request_id, "method": request.method, "status": error.status, "code": error.code}
-        route = "/".join(request.rel_url.raw_path.split("/")[:4])  # without ids, which are data
+        route = _route(request.rel_url.raw_path)
         if error.status >= 500:
             emit(Event.REQUEST_FAILED, **fields, route=route, error=cause or error.__cause__ or error)
         else:
@@ -259,6 +269,11 @@ class Routes:
 
 def _matches(pattern: Segments, segments: Segments) -> bool:
     return all(want == have or (want == _ANY and have) for want, have in zip(pattern, segments, strict=True))
+
+
+def _route(path: str) -> str:
+    """The path without ids, which are data."""
+    return "/".join(path.split("/", 4)[:4])
 
 
 def _plain_error(status: int, code: str, message: str, request_id: str) -> Answer:
