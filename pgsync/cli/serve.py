@@ -57,7 +57,9 @@ def command(**given: Any) -> None:
     """Run a gateway until it is interrupted. Every option is also an environment variable; the option wins."""
     config = GatewayConfig.load(**given)
     from pgsync.cli.propose import propose
-    from pgsync.gateway import run  # after the settings, which are wrong more often than not
+    from pgsync.gateway import process, run  # after the settings, which are wrong more often than not
 
     log.configure(level=config.log_level, format=config.log_format)
-    asyncio.run(run(config, receive_schema=propose))
+    process.tune_collector()
+    with asyncio.Runner(loop_factory=process.loop_factory()) as runner:
+        runner.run(run(config, receive_schema=propose))

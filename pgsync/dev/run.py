@@ -28,7 +28,7 @@ from pgsync.config import ConfigError, GatewayConfig
 from pgsync.dev import sample, state
 from pgsync.dev.embedded import EmbeddedPostgres, program_version
 from pgsync.dev.state import DevState
-from pgsync.gateway import serve
+from pgsync.gateway import process, serve
 from pgsync.gateway.schema import SchemaPush
 from pgsync.log import Event
 from pgsync.push import PushResult, install, push, schema_of_wire
@@ -95,7 +95,8 @@ class Dev:
                 secret_key=_ensure_key(admin, before.secret_key if before is not None else None),
                 organization_id=ORGANIZATION,
             )
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            process.tune_collector()
+            with asyncio.Runner(loop_factory=process.loop_factory()) as runner:
                 runner.run(self._main(declared, directory))
 
     async def _main(self, declared: Schema | None, directory: Path) -> None:
@@ -215,14 +216,6 @@ def _terminating() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 def _choose_port(given: int | None, before: DevState | None) -> int:
