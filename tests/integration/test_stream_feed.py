@@ -37,6 +37,9 @@ TASKS = Schema(Task)
 TASKS_AND_NOTES = Schema(Task, Note)
 
 
+GATE = 7_236_151  # an advisory lock that nobody else uses
+
+
 @pytest.fixture
 def pushed(database: Database) -> Database:
     push(database.dsn, TASKS)
@@ -51,11 +54,15 @@ def insert(database: Database, first: int, last: int, *, table: str = "tasks") -
     )
 
 
-def many_commits(database: Database, first: int, last: int) -> subprocess.Popen[bytes]:
-    """A process that inserts the rows one by one, each in a transaction of its own."""
+def many_commits(database: Database, first: int, last: int, *, gate_at: int = 0) -> subprocess.Popen[bytes]:
+    """A process that inserts the rows one by one, each in a transaction of its own.
+
+    Before row `gate_at` it waits while somebody holds the advisory lock GATE.
+    """
     block = (
-        f"DO $$ BEGIN FOR i IN {first}..{last} LOOP INSERT INTO tasks (id, organization_id) VALUES ('t' || i, 'o1');"
-        " COMMIT; END LOOP; END $$"
+        f"DO $$ BEGIN FOR i IN {first}..{last} LOOP"
+        f" IF i = {gate_at} THEN PERFORM pg_advisory_lock_shared({GATE}); END IF;"
+        " INSERT INTO tasks (id, organization_id) VALUES ('t' || i, 'o1'); COMMIT; END LOOP; END $$"
     )
     program = f"import psycopg; psycopg.connect({database.dsn!r}, autocommit=True).execute({block!r})"
     return subprocess.Popen([sys.executable, "-c", program])
@@ -219,15 +226,17 @@ async def _kill_and_restart(pushed: Database, path: Path, ring_bytes: int) -> No
 
     async with running(pushed, "witness") as witness:
         first = start_feed(pushed, path, ring_bytes)
-        try:
-            assert first.stdout is not None
-            assert await asyncio.to_thread(first.stdout.readline) == "caught up\n"
-            writer = many_commits(pushed, 1, 10_000)
-            await until(lambda: len(rows()) > 2000, "the middle of the commits")
-        finally:
-            kill(first)
+        with pushed.connect() as gate:  # so that the kill comes in the middle however fast the commits are
+            gate.execute("SELECT pg_advisory_lock(%s)", (GATE,))
+            try:
+                assert first.stdout is not None
+                assert await asyncio.to_thread(first.stdout.readline) == "caught up\n"
+                writer = many_commits(pushed, 1, 10_000, gate_at=7001)
+                await until(lambda: len(rows()) > 2000, "the middle of the commits")
+            finally:
+                kill(first)
         before = rows()
-        assert len(before) < 10_000
+        assert len(before) <= 7000
         path.write_text("")
         second = start_feed(pushed, path, ring_bytes)
         try:
