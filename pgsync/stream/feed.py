@@ -38,7 +38,7 @@ from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anc
 from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
 from pgsync.stream.route import Router
 from pgsync.stream.timeline import Snapshot, Timeline
-from pgsync.stream.transaction import Transaction
+from pgsync.stream.transaction import Notice, Transaction
 
 CHECKPOINT_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 0.25
@@ -99,6 +99,7 @@ class Feed:
         self._heartbeat_seconds = heartbeat_seconds
         self._schema_changed: list[Callable[[ActiveSchema], None]] = []
         self._restarted: list[Callable[[], None]] = []
+        self._noticed: list[Callable[[Notice], None]] = []
         self.timeline = Timeline()
         self.ring = self._make_ring(0, 0)
         self.router = Router(self.ring, self.timeline, epoch="")
@@ -162,6 +163,14 @@ class Feed:
     def on_restarted(self, call: Callable[[], None]) -> None:
         """Has `call` called when the stream has started anew, before its first transaction."""
         self._restarted.append(call)
+
+    def on_notice(self, call: Callable[[Notice], None]) -> None:
+        """Has `call` called with each notice, in commit order and when the changes of its transaction are in the ring.
+
+        After a lost connection, and after a restart of the gateway, notices of the past may come again. `call` must
+        neither wait nor raise, whatever was said.
+        """
+        self._noticed.append(call)
 
     async def start(self) -> None:
         """Connects, finds the place in the number line, and returns when the stream has caught up with the log.
@@ -520,6 +529,11 @@ class Feed:
                     _settle(waiter, last_sync_id)
             while len(self._recent) > RECENT_COMMITS:
                 self._recent.popitem(last=False)
+        if transaction.notices:
+            notices, transaction.notices = transaction.notices, []  # the ring has no use for them
+            for notice in notices:
+                for call in self._noticed:
+                    call(notice)
 
     async def _switch_schema(self, listener: Listener, version: int, xid: int) -> None:
         """From here on the models of this version apply. Its row may be in the log before others can see it."""

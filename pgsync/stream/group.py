@@ -29,12 +29,16 @@ from pgsync.stream.decode import (
     Truncate,
     Update,
 )
-from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Judged, Origin, RuleRow, Transaction
+from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Judged, Notice, Origin, RuleRow, Transaction
 from pgsync.values import UNCHANGED, RowEncoder, Value, row_encoder
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _SNAPSHOT: Final = re.compile(r"\d+:\d+:(\d+(,\d+)*)?")
 _XID_BITS: Final = 32
+_NOTICES: Final = frozenset({"p", "k"})
+# Anybody may write messages. Of more than this in one transaction, the later ones are passed over.
+NOTICES_BYTES: Final = 4 << 20
+_NOTICE_BYTES: Final = 1000  # what Python needs for a notice beside its text, about
 
 _NO_IDS: Final[dict[tuple[str, str], deque[str]]] = {}
 
@@ -203,6 +207,8 @@ class Grouper:
         self._snapshot: str | None = None
         self._anchors: tuple[str, ...] = ()
         self._version: int | None = None
+        self._notices: list[dict[str, Any]] = []
+        self._notices_bytes = 0
         self._size_bytes = 0
 
     def forget(self) -> None:
@@ -375,6 +381,10 @@ class Grouper:
                 self._version = int(said["version"])
             elif kind == "a":
                 self._anchors += (str(said["id"]),)
+            elif kind in _NOTICES:
+                self._notices_bytes += len(message.content) + _NOTICE_BYTES
+                if self._notices_bytes <= NOTICES_BYTES:
+                    self._notices.append(said)
             snapshot = said.get("snap")
             if snapshot is not None and _SNAPSHOT.fullmatch(snapshot):
                 self._snapshot = snapshot
@@ -423,6 +433,7 @@ class Grouper:
                 self._commits,
                 self._snapshot,
                 self._size_bytes,
+                [Notice(said["t"], xid, said) for said in self._notices],
             ),
             self._version,
             self._anchors,

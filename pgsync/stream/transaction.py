@@ -1,4 +1,4 @@
-"""A committed transaction as the stream passes it on: numbered changes with their origin.
+"""A committed transaction as the stream passes it on: numbered changes with their origin, and notices to gateways.
 
 Made by `group` and `number`, kept by `ring`, read by `route`, `timeline` and whoever waits for a commit.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pgsync.expression import Reader
 from pgsync.models import Model
@@ -78,6 +79,20 @@ class Change:
         return self._data
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What gateways tell each other through the log, at the place of the transaction that says it.
+
+    `kind` is `p` (presence) or `k` (a claim). `said` is the JSON object as it stands in the log: any role of the
+    database may write one, so it is a hint, and of any shape. `xid` is the transaction's 64-bit id: what the notice is
+    about may not be visible to others yet.
+    """
+
+    kind: str
+    xid: int
+    said: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Transaction:
     """One committed transaction with its place in the number line.
@@ -86,7 +101,8 @@ class Transaction:
     more. `first_sync_id..last_sync_id` are its changes; for one without counted changes `last_sync_id` is the head
     before it and `first_sync_id` is `last_sync_id + 1`. `commits` are the guarded commits in it: server_tx_id and last
     sync id of each. `snapshot` is the latest `pg_current_snapshot()` that a message of it carries: everything that it
-    saw was streamed before. `size_bytes` is what the ring accounts for it.
+    saw was streamed before. `size_bytes` is what the ring accounts for it. `notices` are in the order in which they
+    were said; they take no number.
     """
 
     xid: int
@@ -98,3 +114,4 @@ class Transaction:
     commits: list[tuple[str, int]] = field(default_factory=list)
     snapshot: str | None = None
     size_bytes: int = 0
+    notices: list[Notice] = field(default_factory=list)

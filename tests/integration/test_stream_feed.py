@@ -414,6 +414,32 @@ async def test_sample_follows_when_traffic_stops(pushed: Database) -> None:
         assert a.feed.timeline.position_at(snapshot) == a.feed.head
 
 
+async def test_notices_reach_every_gateway_in_commit_order_and_count_nothing(pushed: Database) -> None:
+    say = "SELECT pg_logical_emit_message(true, 'pgsync', %s)"
+    async with running(pushed, "a") as a, running(pushed, "b") as b:
+        heard: dict[str, list[tuple[str, object, int]]] = {"a": [], "b": []}
+        a.feed.on_notice(lambda notice: heard["a"].append((notice.kind, notice.said.get("n"), a.feed.head)))
+        b.feed.on_notice(lambda notice: heard["b"].append((notice.kind, notice.said.get("n"), b.feed.head)))
+        start = a.feed.head
+        pushed.execute(say, ('{"t":"k","n":1}',))  # a transaction without a change
+        with pushed.connect() as connection, connection.transaction():
+            connection.execute("INSERT INTO tasks (id, organization_id) VALUES ('t1', 'o1')")
+            connection.execute(say, ('{"t":"p","n":2}',))
+        with pushed.connect() as connection, connection.transaction(force_rollback=True):
+            connection.execute(say, ('{"t":"p","n":3}',))
+        pushed.execute("SELECT pg_logical_emit_message(false, 'pgsync', %s)", ('{"t":"p","n":4}',))
+        pushed.execute("SELECT pg_logical_emit_message(true, 'other', %s)", ('{"t":"p","n":5}',))
+        terminate(pushed, f"pgsync stream {a.feed.slot}")
+        pushed.execute(say, ('{"t":"p","n":6}',))
+        insert(pushed, 2, 2)
+        await a.has(2)
+        await b.has(2)
+        wanted = [("k", 1, start), ("p", 2, start + 1), ("p", 6, start + 1)]
+        assert heard == {"a": wanted, "b": wanted}
+        assert a.changes == b.changes
+        assert not any(transaction.notices for transaction in a.transactions)
+
+
 async def test_database_without_an_install_is_refused(server_database: Database) -> None:
     feed = recorded(server_database, "a").feed
     with pytest.raises((psycopg.errors.InvalidSchemaName, PublicationMissingError)):

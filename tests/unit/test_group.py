@@ -21,7 +21,7 @@ from pgsync.stream.decode import (
     Truncate,
     Update,
 )
-from pgsync.stream.group import Group, Grouper, StreamOrderError, widen
+from pgsync.stream.group import NOTICES_BYTES, Group, Grouper, StreamOrderError, widen
 from pgsync.stream.transaction import Change, Origin
 from pgsync.values import UNCHANGED
 
@@ -342,3 +342,29 @@ def test_transaction_ids_go_on_beyond_32_bits() -> None:
     grouper = Grouper(SCHEMA, reference_xid=2**32 - 2)
     xids = [_group(grouper=grouper, xid=xid & 0xFFFFFFFF).transaction.xid for xid in range(2**32 - 1, 2**32 + 3)]
     assert xids == list(range(2**32 - 1, 2**32 + 3))
+
+
+def test_notices_are_handed_on_in_their_order_and_take_no_number() -> None:
+    group = _group(
+        _say(**COMMIT),
+        _say(t="k", claim="c1"),
+        Insert(TASKS, (b"t1", b"o1", None)),
+        _say(t="p", gateway="g"),
+        _say(t="q", what="a newer gateway may know"),
+        _say(t=["k"]),
+        xid=701,
+    )
+    notices = group.transaction.notices
+    assert [(notice.kind, notice.xid, dict(notice.said)) for notice in notices] == [
+        ("k", 701, {"t": "k", "claim": "c1"}),
+        ("p", 701, {"t": "p", "gateway": "g"}),
+    ]
+    (change,) = group.transaction.changes
+    assert (change.sync_id, change.origin.actor) == (1, ("agent", "a1"))
+    assert group.transaction.commits == [(COMMIT["id"], 1)]
+
+
+def test_notices_beyond_the_bound_are_passed_over() -> None:
+    message = _say(t="p", filler="x" * 100_000)
+    notices = _group(*[message] * (NOTICES_BYTES // 100_000 + 5)).transaction.notices
+    assert NOTICES_BYTES // 101_200 <= len(notices) < NOTICES_BYTES // 100_000 + 1
