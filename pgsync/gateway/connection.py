@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.pq.abc import PGconn, PGresult
+from psycopg.pq.abc import PGresult
+
+from pgsync.libpq import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +39,24 @@ _COMMAND, _PREPARATION = 0, 1
 _ROLLBACK = Statement(b"ROLLBACK")
 
 
-class Connection:
+class Connection(Watched):
     """Runs one request at a time; `run` may be called again when its future is done.
 
     A caller that stops waiting does not disturb the connection: the answer is read to its end whoever wants it.
     """
 
     def __init__(self, owner: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-        self._owner = owner  # keeps the PGconn alive and closes it
-        self._pgconn: PGconn = owner.pgconn
-        self._loop = asyncio.get_running_loop()
-        self._socket = owner.pgconn.socket
+        super().__init__(owner)
         self._prepared: set[bytes] = set()
         self._preparing: deque[bytes] = deque()
         self._expected: deque[int] = deque()
         self._results: list[PGresult] = []
         self._error: psycopg.Error | None = None
         self._waiter: asyncio.Future[list[PGresult]] | None = None
-        self._writing = False
         self.is_open = True
         self.is_stale = False
-        self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
-        self._loop.add_reader(self._socket, self._on_readable)
+        self._start_reading()
 
     @classmethod
     async def connect(cls, conninfo: str, *, application_name: str, options: str) -> Connection:
@@ -99,21 +96,6 @@ class Connection:
         except psycopg.Error as error:
             self._lose(error)
         return waiter
-
-    def _flush(self) -> None:
-        unsent = self._pgconn.flush()
-        if unsent and not self._writing:
-            self._loop.add_writer(self._socket, self._on_writable)
-            self._writing = True
-        elif not unsent and self._writing:
-            self._loop.remove_writer(self._socket)
-            self._writing = False
-
-    def _on_writable(self) -> None:
-        try:
-            self._flush()
-        except psycopg.Error as error:
-            self._lose(error)
 
     def _on_readable(self) -> None:
         try:
@@ -169,13 +151,13 @@ class Connection:
         self._lose(psycopg.OperationalError("the gateway closed the connection"))
         self._pgconn.finish()
 
+    def _on_lost(self, error: psycopg.Error) -> None:
+        self._lose(error)
+
     def _lose(self, error: psycopg.Error) -> None:
         if self.is_open:
             self.is_open = False
-            self._loop.remove_reader(self._socket)
-            if self._writing:
-                self._loop.remove_writer(self._socket)
-                self._writing = False
+            self._stop_watching()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(psycopg.OperationalError(str(error)))

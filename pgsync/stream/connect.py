@@ -19,8 +19,9 @@ import psycopg
 from psycopg import errors as pg_errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus, Escaping, ExecStatus
-from psycopg.pq.abc import PGconn, PGresult
+from psycopg.pq.abc import PGresult
 
+from pgsync.libpq import Watched
 from pgsync.values import SESSION_OPTIONS
 
 STATUS_SECONDS: Final = 10.0
@@ -112,22 +113,16 @@ def with_settings(conninfo: str) -> str:
     return make_conninfo("", **{**_CONNECTION_DEFAULTS, **given, "options": options, "client_encoding": "UTF8"})
 
 
-class Replication:
+class Replication(Watched):
     """A connection in replication mode. One task at a time may await it; nobody else touches it.
 
     `sent_lsn`: everything that committed before it and concerns us has been handed out by `read`.
     """
 
     def __init__(self, owner: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-        self._owner = owner  # keeps the PGconn alive and closes it
-        self._pgconn: PGconn = owner.pgconn
-        self._pgconn.nonblocking = 1
+        super().__init__(owner)
         self._escaping = Escaping(self._pgconn)
-        self._loop = asyncio.get_running_loop()
-        self._socket = self._pgconn.socket
         self._waiter: asyncio.Future[None] | None = None
-        self._reading = False
-        self._writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._last_heard = time.monotonic()
         self._ended: ReplicationError | None = None
@@ -315,17 +310,13 @@ class Replication:
     async def _readable(self) -> None:
         if self._pgconn.status == ConnStatus.BAD:  # libpq has closed the socket
             raise ConnectionLostError("the connection is closed")
-        if not self._reading:
-            self._loop.add_reader(self._socket, self._on_readable)
-            self._reading = True
+        self._start_reading()
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if self._reading:
-                self._loop.remove_reader(self._socket)
-                self._reading = False
+            self._stop_reading()
 
     def _on_readable(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -346,20 +337,8 @@ class Replication:
         except psycopg.Error as error:
             self._fail(_lost(error))
 
-    def _flush(self) -> None:
-        unsent = self._pgconn.flush()
-        if unsent and not self._writing:
-            self._loop.add_writer(self._socket, self._on_writable)
-            self._writing = True
-        elif not unsent and self._writing:
-            self._loop.remove_writer(self._socket)
-            self._writing = False
-
-    def _on_writable(self) -> None:
-        try:
-            self._flush()
-        except psycopg.Error as error:
-            self._fail(_lost(error))
+    def _on_lost(self, error: psycopg.Error) -> None:
+        self._fail(_lost(error))
 
     def _on_timer(self) -> None:
         # a reader that is busy elsewhere has not looked, so only one that waits can tell silence
@@ -373,13 +352,6 @@ class Replication:
     def _fail(self, error: ReplicationError) -> None:
         self._ended = self._ended or error
         self._on_readable()
-
-    def _stop_watching(self) -> None:
-        if self._reading:
-            self._loop.remove_reader(self._socket)
-        if self._writing:
-            self._loop.remove_writer(self._socket)
-        self._reading = self._writing = False
 
     # ------------------------------------------------------------------ commands
 
