@@ -32,6 +32,7 @@ from pgsync.gateway.logs import Logs
 from pgsync.gateway.models import Models
 from pgsync.gateway.notifications import Notifications
 from pgsync.gateway.openapi import OpenApi
+from pgsync.gateway.premises import Premises
 from pgsync.gateway.routes import Routes
 from pgsync.gateway.schema import Schema, SchemaReceiver
 from pgsync.log import Event, emit
@@ -138,7 +139,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             body_limit_bytes=config.body_limit_bytes,
             others=[
                 Credentials(writes, end_sessions=sessions.end),
-                CommitRecords(reads, feed),
+                CommitRecords(reads, feed, Premises(reads, schema, feed)),
                 Logs(reads, schema),
                 Accounts(reads, feed),
                 OpenApi(schema),

@@ -22,6 +22,7 @@ from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.handler import Handler, Segments
+from pgsync.gateway.premises import Premises
 from pgsync.stream.feed import Feed
 
 MAX_LIMIT: Final = 100
@@ -40,9 +41,10 @@ _TRANSPORTS: Final = {"websocket": "websocket"}
 class CommitRecords:
     """`GET /v1/commits` and `GET /v1/commits/{id}`."""
 
-    def __init__(self, database: Database, feed: Feed) -> None:
+    def __init__(self, database: Database, feed: Feed, premises: Premises) -> None:
         self._database = database
         self._feed = feed
+        self._premises = premises
 
     def routes(self) -> Iterable[tuple[str, Mapping[str, Handler]]]:
         """Beside the `POST` of the first."""
@@ -100,14 +102,7 @@ class CommitRecords:
             last_sync_id = await self._feed.confirmed(found["serverTxId"], 0)
         record: dict[str, Any] = {
             "id": found["key"],
-            "attempts": [
-                {
-                    "id": found["key"],
-                    "observedAt": found["createdAt"],
-                    "transport": _TRANSPORTS.get(found["route"] or "", "http"),
-                    "kind": "execution",
-                }
-            ],
+            "attempts": _attempts(found),
             "actor": found["actor"],
             "authority": {
                 "organizationId": found["organizationId"],
@@ -130,9 +125,26 @@ class CommitRecords:
         }
         if last_sync_id is None or last_sync_id > 0:
             record["correlationId"] = found["serverTxId"]
+        if found["notifications"]:
+            told = await self._premises.settle_notifications(found["notifications"], unknown=last_sync_id)
+            record["receipt"]["notifications"] = told
         if found["missingIds"]:
             record["receipt"]["missingIds"] = found["missingIds"]
         return record
+
+
+def _attempts(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The commit itself, and when it was asked for again: the same way, since another way is another request."""
+    transport = _TRANSPORTS.get(found["route"] or "", "http")
+    return [
+        {
+            "id": found["key"] if number == 0 else f"{found['key']}#{number}",
+            "observedAt": at,
+            "transport": transport,
+            "kind": "replay" if number else "execution",
+        }
+        for number, at in enumerate([found["createdAt"], *found["replayedAt"]])
+    ]
 
 
 def _premise(stored: Mapping[str, Any], last_sync_id: int) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class Committer:
             last_sync_id=last_sync_id,
             ops=outcome["ops"],
             authority_json=credential.authority_json,
-            notifications=await self._premises.settle_notifications(outcome.get("notifications")),
+            notifications=await self._premises.settle_notifications(outcome.get("notifications"), unknown=last_sync_id),
             missing_ids=outcome.get("missingIds"),
         )
 

@@ -66,18 +66,26 @@ class Premises:
             return error
         return {**error, "conflicts": [await self._settle(conflict) for conflict in conflicts]}
 
-    async def settle_notifications(self, notifications: Sequence[Mapping[str, Any]] | None) -> list[Any] | None:
-        """The notifications with sync ids in place of transaction ids, and values in place of texts."""
+    async def settle_notifications(
+        self, notifications: Sequence[Mapping[str, Any]] | None, *, unknown: int | None
+    ) -> list[Any] | None:
+        """The notifications with sync ids in place of transaction ids, and values in place of texts.
+
+        `unknown` is the sync id of the commit they came with: what moved before it, nobody knows when, has that.
+        """
         if not notifications:
             return None
-        return [await self._settle(told) for told in notifications]
+        return [await self._settle(told, unknown) for told in notifications]
 
-    async def _settle(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    async def _settle(self, told: Mapping[str, Any], unknown: int | None = None) -> dict[str, Any]:
         settled = dict(told)
         xid = settled.pop("observedXid", None)
         commit = settled.pop("observedCommit", None)
         # Without a transaction it is not known what moved: somewhere before now, something did.
-        settled["observedSyncId"] = self._feed.head if xid is None else await self._sync_id_of(int(xid), commit)
+        if xid is None:
+            settled["observedSyncId"] = self._feed.head if unknown is None else unknown
+        else:
+            settled["observedSyncId"] = await self._sync_id_of(int(xid), commit)
         texts = settled.pop("currentTexts", None)
         if texts is not None:
             settled["currentValues"] = self._values(settled["target"]["model"], texts)

@@ -89,15 +89,15 @@ BEGIN
         NULL;
       WHEN (v_today - DATE '2000-01-01' + 1) % 3 = 0 THEN
         IF EXISTS (SELECT FROM pgsync_private.commit_0) THEN
-          TRUNCATE pgsync_private.commit_0;
+          TRUNCATE pgsync_private.commit_0, pgsync_private.commit_replay_0;
         END IF;
       WHEN (v_today - DATE '2000-01-01' + 1) % 3 = 1 THEN
         IF EXISTS (SELECT FROM pgsync_private.commit_1) THEN
-          TRUNCATE pgsync_private.commit_1;
+          TRUNCATE pgsync_private.commit_1, pgsync_private.commit_replay_1;
         END IF;
       ELSE
         IF EXISTS (SELECT FROM pgsync_private.commit_2) THEN
-          TRUNCATE pgsync_private.commit_2;
+          TRUNCATE pgsync_private.commit_2, pgsync_private.commit_replay_2;
         END IF;
     END CASE;
   EXCEPTION

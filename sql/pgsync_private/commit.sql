@@ -68,6 +68,7 @@ BEGIN
         'this idempotency key was used for a different request in the last 24 hours; send a new key with a new request',
         '{"param": "Idempotency-Key"}');
     END IF;
+    v_ignored := pgsync_private.note_replay(v_stored);
     RETURN v_stored.result || pg_catalog.jsonb_build_object(
       'replayed', true,
       'lastSyncId', (
@@ -227,10 +228,12 @@ BEGIN
     END IF;
     IF v_planned.fence_token IS NOT NULL THEN
       v_ignored := pgsync_private.note_fence_token(v_organization, v_planned.model, v_planned.id, v_planned.fence_token);
+    END IF;
+    IF v_planned.claim_id IS NOT NULL THEN
       v_claims := v_claims || pg_catalog.jsonb_build_object(
         'id', v_planned.claim_id,
         'target', pg_catalog.jsonb_build_object('scope', 'row', 'model', v_operations -> v_index ->> 'model', 'id', v_planned.id),
-        'fenceToken', v_planned.fence_token);
+        'fenceToken', COALESCE(v_planned.fence_token, pgsync_private.claim_fence_token(v_organization, v_planned.claim_id)));
     END IF;
   END LOOP;
   v_ignored := pg_catalog.set_config('pgsync.commit', '', true);
@@ -244,14 +247,18 @@ BEGIN
     || CASE WHEN v_notifications = '[]' THEN '{}' ELSE pg_catalog.jsonb_build_object('notifications', v_notifications) END;
   INSERT INTO pgsync_private.commit (
     organization_id, participant_kind, participant_id, key, request_hash, server_tx_id, xid, ordinal, capability_id,
-    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, read_set, claims, result, created_at, day_of_three, route
+    on_behalf_of_kind, on_behalf_of_id, operation_count, operations, read_set, claims, result, created_at, day_of_three, route, authority
   )
   VALUES (
     v_organization, v_kind, v_participant, p_key, v_hash, v_server_tx_id, pg_catalog.pg_current_xact_id(), v_ordinal,
     p_identity ->> 'capabilityId', p_identity -> 'onBehalfOf' ->> 'kind', p_identity -> 'onBehalfOf' ->> 'id', v_count,
     v_redacted, v_premises || v_track, v_claims, v_result, v_created_at,
     ((v_created_at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3,
-    p_request ->> 'route'
+    p_request ->> 'route',
+    CASE
+      WHEN p_identity ->> 'capabilityId' IS NULL
+        THEN pg_catalog.jsonb_build_object('syncGroups', p_identity -> 'syncGroups', 'operations', v_grants)
+    END
   );
   RETURN v_result;
 END

@@ -1,5 +1,5 @@
 -- Whether the caller may be shown a commit record: its own always; somebody else's only as a program of the organization (participant
--- kind system) that may read every model it touches. Ids of rows are in a record, and a user's or an agent's eyes end at row security.
+-- kind system) that may read every model it names. Ids of rows are in a record, and a user's or an agent's eyes end at row security.
 -- Called after set_identity_v1.
 CREATE OR REPLACE FUNCTION pgsync_private.may_see_commit(p_commit pgsync_private.commit)
   RETURNS boolean
@@ -19,8 +19,19 @@ BEGIN
     AND pgsync.holds_group('org:' || p_commit.organization_id)
     AND NOT EXISTS (
       SELECT
-      FROM pg_catalog.jsonb_array_elements(p_commit.operations) AS o(o)
-      WHERE NOT pgsync.may_read(COALESCE((pgsync_generated.resolve_model(o.o ->> 'model'))[2], ''))
+      FROM (
+        SELECT o.o ->> 'model' AS model
+        FROM pg_catalog.jsonb_array_elements(p_commit.operations) AS o(o)
+        UNION
+        SELECT r.r ->> 'modelKey'
+        FROM pg_catalog.jsonb_array_elements(p_commit.read_set) AS r(r)
+        UNION
+        SELECT n.n -> 'target' ->> 'model'
+        FROM pg_catalog.jsonb_array_elements(p_commit.result -> 'notifications') AS n(n)
+      ) AS named
+      WHERE named.model IS DISTINCT FROM '*' -- a change of no model in particular
+        AND named.model IS NOT NULL -- a premise on a group
+        AND NOT pgsync.may_read(COALESCE((pgsync_generated.resolve_model(named.model))[2], ''))
     );
 END
 $function$;

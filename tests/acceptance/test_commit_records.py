@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from tests.acceptance import contract
 from tests.acceptance.conftest import Client, World
 
 RECORD = {
@@ -98,6 +100,70 @@ async def test_record_says_how_the_commit_came(client: Client) -> None:
     assert attempt["transport"] == "websocket"
 
 
+async def test_replays_are_attempts_and_of_a_client_in_a_loop_the_first_ones(client: Client) -> None:
+    receipt = await commit(client, "again", create("t1"))
+    for count in range(1, 4):
+        assert await commit(client, "again", create("t1")) == receipt
+        first, *replays = (await record(client, "again"))["attempts"]
+        assert (first["kind"], first["observedAt"]) == ("execution", receipt["createdAt"])
+        assert [attempt["kind"] for attempt in replays] == ["replay"] * count
+    attempts = (await record(client, "again"))["attempts"]
+    times = [attempt["observedAt"] for attempt in attempts]
+    assert times == sorted(times)
+    assert len({attempt["id"] for attempt in attempts}) == 4
+    refused = await client.call("POST", "/api/v1/commits", {"operations": [create("t2")]}, Idempotency_Key="again")
+    assert refused.error[1] == "idempotency_conflict"
+    await asyncio.gather(*(commit(client, "again", create("t1")) for _ in range(40)))
+    assert len((await record(client, "again"))["attempts"]) == 33
+
+
+async def test_record_has_the_notifications_of_the_receipt_without_values(world: World, client: Client) -> None:
+    await commit(client, "one", create("t1"))
+    read_at = (await client.get("/api/v1/models/tasks/t1")).json["stamp"]
+    other = world.client(participant="other")
+    await commit(other, "two", {"action": "update", "model": "tasks", "id": "t1", "data": {"title": "secret 2"}})
+    body = {
+        "operations": [create("t2")],
+        "track": [{"model": "tasks", "id": "t1", "readAt": read_at}, {"group": "org:acme", "readAt": read_at}],
+    }
+    reply = await client.call("POST", "/api/v1/commits", body, Idempotency_Key="told")
+    told = contract.receipt(reply, key="told")["notifications"]
+    assert {found["scope"]: found.get("currentValues") for found in told} == {
+        "row": {"title": "secret 2"},
+        "group": None,
+    }
+    found = contract.record(await client.get("/api/v1/commits/told"))
+    assert found is not None
+    assert found["receipt"]["notifications"] == [
+        entry | ({"currentValues": {}} if entry["scope"] == "row" else {}) for entry in told
+    ]
+    assert "secret" not in str(found)
+
+
+async def test_record_names_the_claims_that_it_was_written_under(client: Client) -> None:
+    await commit(client, "first", create("t1"))
+    path = "/api/v1/models/tasks/t1"
+    held = contract.granted(await client.call("POST", f"{path}/claim", {}))
+    guards = [
+        {"claim": held["id"], "fenceToken": held["fenceToken"]},
+        {"claim": held["id"]},
+        {"fenceToken": held["fenceToken"]},
+    ]
+    named = []
+    for number, guard in enumerate(guards):
+        body = {"data": {"priority": number}, **guard}
+        contract.receipt(await client.call("PATCH", path, body, Idempotency_Key=f"k{number}"))
+        found = contract.record(await client.get(f"/api/v1/commits/k{number}"))
+        assert found is not None
+        named.append(found["claims"])
+    claim = {
+        "id": held["id"],
+        "target": {"scope": "row", "model": "tasks", "id": "t1"},
+        "fenceToken": held["fenceToken"],
+    }
+    assert named == [[claim], [claim], []]
+
+
 @pytest.mark.parametrize("key", ["nope", "a%2Fb", "%00", "%ff", "x" * 300])
 async def test_unknown_commit_is_null(client: Client, key: str) -> None:
     reply = await client.get(f"/api/v1/commits/{key}")
@@ -154,6 +220,17 @@ async def test_commits_of_models_that_one_may_not_read_are_not_shown(world: Worl
     reader = world.client(participant="reader", operations=["task.read"])
     assert await record(reader, "both") is None
     assert (await page(reader))["data"] == []
+
+
+async def test_commits_that_depend_on_models_that_one_may_not_read_are_not_shown(world: World) -> None:
+    read = {"model": "projects", "id": "p1", "readAt": 9, "onStale": "overwrite"}
+    body = {"operations": [create("t1")], "reads": [read]}
+    writer = world.client()
+    await commit(writer, "p", {"action": "create", "model": "projects", "id": "p1", "data": {"name": "x"}})
+    assert (await writer.call("POST", "/api/v1/commits", body, Idempotency_Key="guarded")).status == 200
+    assert await record(world.client(participant="reader", operations=["task.read"]), "guarded") is None
+    both = world.client(participant="reader", operations=["task.read", "project.read"])
+    assert (await record(both, "guarded"))["id"] == "guarded"
 
 
 async def test_other_organizations_commits_do_not_exist(world: World) -> None:

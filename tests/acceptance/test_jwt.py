@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pgsync.gateway import jwt as gateway_jwt
 from pgsync.gateway import serve
 from tests import postgres
+from tests.acceptance import contract
 from tests.acceptance.conftest import Client, World, config_of
 
 ISSUER: Final = "https://login.example"
@@ -68,6 +69,14 @@ async def test_bearer_of_a_token_acts_as_who_it_says(world: World) -> None:
     assert (await client.row("tasks", "t1"))["createdBy"] == "ada"
     assert world.database.execute("SELECT participant_id, capability_id FROM pgsync_private.commit") == [("ada", None)]
     assert await world.with_key(signed(org_id="rival")).row("tasks", "t1") is None
+
+
+async def test_record_of_a_tokens_commit_has_its_authority(world: World) -> None:
+    client = world.with_key(signed(groups=["project:p1"]))
+    reply = await client.create("tasks", "t1", {"title": "x"}, Idempotency_Key="k")
+    record = (await client.get("/api/v1/commits/k")).json
+    assert record["authority"] == contract.receipt(reply)["authority"]
+    assert record["authority"]["syncGroups"] == ["org:acme", "user:ada", "project:p1"]
 
 
 async def test_token_opens_a_socket(world: World) -> None:

@@ -120,8 +120,10 @@ def test_ledger_forgets_the_third_day_and_no_other(tasks: World) -> None:
             f" SELECT {', '.join(columns)}, '{key}', at, ((at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3"
             f" FROM pgsync_private.commit, (SELECT now() - interval '{days} days' AS at) AS d WHERE key = 'today'"
         )
+    tasks.sql("SELECT pgsync_private.note_replay(c) FROM pgsync_private.commit AS c")
     maintain(tasks)
     assert sorted(tasks.sql("SELECT key FROM pgsync_private.commit")) == ["today", "yesterday"]
+    assert tasks.sql("SELECT count(*) FROM pgsync_private.commit_replay") == [2]
 
 
 def test_key_counts_for_a_day_and_is_new_again_after_it(tasks: World) -> None:
