@@ -17,12 +17,16 @@ DECLARE
   v_participant text := p_identity ->> 'participantId';
   v_grants jsonb := p_identity -> 'operations';
   v_operations jsonb := p_request -> 'operations';
-  v_count integer;
+  v_count integer := 0;
   v_hash bytea := pg_catalog.sha256(pg_catalog.convert_to(p_request::text, 'UTF8'));
+  v_first jsonb := p_request -> 'operations' -> 0;
+  v_is_locked boolean := false;
+  v_gate integer; -- what commit_gate has found: 1 the key, 2 tracked premises, 4 claims
   v_stored pgsync_private.commit;
   v_operation jsonb;
   v_action text;
   v_model text[];
+  v_scope text;
   v_id text;
   v_data jsonb;
   v_problem jsonb;
@@ -60,7 +64,32 @@ BEGIN
   -- The key is the lock: a concurrent twin waits here, then finds what the first one stored.
   v_ignored := pg_catalog.pg_advisory_xact_lock(
     pg_catalog.hashtextextended(pg_catalog.concat_ws(pg_catalog.chr(31), 'pgsync commit', v_organization, v_kind, v_participant, p_key), 0));
-  v_stored := pgsync_private.stored_commit(v_organization, v_kind, v_participant, p_key, v_created_at);
+  IF pg_catalog.jsonb_typeof(v_operations) = 'array' THEN
+    v_count := pg_catalog.jsonb_array_length(v_operations);
+  END IF;
+  -- The common commit is one operation without a guard. Its target is locked here already, so that one look tells whether there is anything
+  -- at all to check: nobody can claim the row any more.
+  IF v_count = 1
+    AND v_first ->> 'readAt' IS NULL
+    AND v_first ->> 'claimId' IS NULL
+    AND v_first ->> 'fenceToken' IS NULL
+    AND COALESCE(p_request -> 'reads', 'null') = 'null'
+    AND COALESCE(p_request -> 'track', 'null') = 'null'
+  THEN
+    v_model := pgsync_generated.resolve_model(v_first ->> 'model');
+    v_id := v_first ->> 'id';
+    IF v_model IS NOT NULL AND v_id IS NOT NULL THEN
+      v_scope := pgsync_generated.claim_scope(v_model[1], v_organization);
+      v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(v_scope));
+      v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.claim_lock_key(v_scope, v_model[1], v_id));
+      v_is_locked := true;
+    END IF;
+  END IF;
+  v_gate := pgsync_private.commit_gate(
+    v_organization, v_kind, v_participant, p_key, v_created_at, v_scope, v_model[1], CASE WHEN v_is_locked THEN v_id END);
+  IF v_gate % 2 = 1 THEN
+    v_stored := pgsync_private.stored_commit(v_organization, v_kind, v_participant, p_key, v_created_at);
+  END IF;
   IF v_stored.key IS NOT NULL THEN
     IF v_stored.request_hash <> v_hash THEN
       RETURN pgsync_private.refusal(
@@ -84,7 +113,6 @@ BEGIN
   THEN
     RETURN pgsync_private.refusal('invalid_body', 'operations, reads and track are arrays');
   END IF;
-  v_count := COALESCE(pg_catalog.jsonb_array_length(NULLIF(v_operations, 'null')), 0);
   IF v_count > 500 THEN
     RETURN pgsync_private.refusal(
       'commit_too_many_operations',
@@ -149,13 +177,14 @@ BEGIN
     IF v_refused IS NOT NULL THEN
       RETURN v_refused;
     END IF;
-  ELSIF v_count = 1 THEN
+  ELSIF v_count = 1 AND NOT v_is_locked THEN
     v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
       pgsync_private.organization_lock(pgsync_generated.claim_scope(v_planned.model, v_organization)));
     v_ignored := pgsync_private.lock_claim_target(v_organization, v_planned.model, COALESCE(v_planned.id, ''), false);
   END IF;
 
-  FOR v_index IN 0..v_count - 1
+  -- None when the look at the locked target has found no claim on it.
+  FOR v_index IN 0..CASE WHEN v_is_locked AND v_gate < 4 THEN 0 ELSE v_count END - 1
   LOOP
     v_planned := v_plan[v_index];
     v_problem := pgsync_private.check_claims(
@@ -181,11 +210,13 @@ BEGIN
       v_held := v_held + 1;
     END LOOP;
   END IF;
-  v_problem := pgsync_private.check_tracked(p_identity, v_count, v_track, p_evidence);
-  IF v_problem -> 'refused' IS NOT NULL THEN
-    RETURN v_problem -> 'refused';
+  IF v_gate % 4 > 1 OR v_track <> '[]' THEN
+    v_problem := pgsync_private.check_tracked(p_identity, v_count, v_track, p_evidence);
+    IF v_problem -> 'refused' IS NOT NULL THEN
+      RETURN v_problem -> 'refused';
+    END IF;
+    v_notifications := v_notifications || COALESCE(v_problem -> 'notifications', '[]');
   END IF;
-  v_notifications := v_notifications || COALESCE(v_problem -> 'notifications', '[]');
 
   v_ordinal := COALESCE(NULLIF(pg_catalog.current_setting('pgsync.ordinal', true), '')::integer + 1, 0);
   v_server_tx_id := pg_catalog.pg_current_xact_id()::text || '-' || v_ordinal;

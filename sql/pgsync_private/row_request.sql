@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.row_request(p_action text, p_model text, p_id text, p_body jsonb)
   RETURNS jsonb
   LANGUAGE sql
-  IMMUTABLE
+  STABLE
   PARALLEL SAFE
   SECURITY INVOKER
   RETURN pg_catalog.jsonb_build_object(
