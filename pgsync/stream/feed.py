@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -23,7 +24,6 @@ from pgsync.models import EMPTY, ActiveSchema
 from pgsync.names import PUBLICATION, slot_name
 from pgsync.stream.connect import (
     ConnectionLostError,
-    Replication,
     ReplicationError,
     SlotActiveError,
     SlotInvalidatedError,
@@ -37,6 +37,7 @@ from pgsync.stream.listener import Listener
 from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anchor, number_above
 from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
 from pgsync.stream.route import Router
+from pgsync.stream.source import Connect, Opened, SlotSource, Source
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Notice, Transaction
 
@@ -76,7 +77,7 @@ class Feed:
     `timeline`, `ring` and `router` are replaced when the stream starts anew (at the start, after a lost slot, with a
     new number line): then whoever asked by `on_restarted` is called, and every session of before has to bootstrap with
     the new router. A connection that is lost and found again replaces nothing. `ring_bytes` and `ring_seconds` bound
-    what a returning client can resume from.
+    what a returning client can resume from. `connect` gives the source of messages when it is not a slot of its own.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Feed:
         *,
         deployment: str,
         publication: str = PUBLICATION,
+        connect: Connect | None = None,
         ring_bytes: int = DEFAULT_MAX_BYTES,
         ring_seconds: float = DEFAULT_MAX_SECONDS,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -92,7 +94,7 @@ class Feed:
     ) -> None:
         self._conninfo = conninfo
         self._slot = slot_name(deployment)
-        self._publication = publication
+        self._connect = connect or partial(SlotSource.connect, conninfo, slot=self._slot, publication=publication)
         self._ring_bytes = ring_bytes
         self._ring_seconds = ring_seconds
         self._checkpoint_seconds = checkpoint_seconds
@@ -265,21 +267,21 @@ class Feed:
         """One connection from its opening to its loss, or to the end of the feed."""
         listener = await Listener.connect(self._conninfo, application_name=f"pgsync listener {self._slot}")
         try:
-            replication = await Replication.connect(self._conninfo, application_name=f"pgsync stream {self._slot}")
+            source = await self._connect(listener)
             try:
                 try:
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._until_stopped(listener))
-                        tasks.create_task(self._work(tasks, listener, replication))
+                        tasks.create_task(self._work(tasks, listener, source))
                 except* _StopError:
                     pass
                 numberer = self._numberer
                 if self._is_connected and numberer is not None and numberer.is_placed:
                     await self._store_checkpoint(listener)
-                    self._acknowledge(replication)
+                    self._acknowledge(source)
             finally:
                 self._disconnect()
-                await replication.close()
+                await source.close()
         finally:
             await listener.close()
 
@@ -288,77 +290,50 @@ class Feed:
         async with listener.at_rest(STOP_SECONDS / 2):
             raise _StopError
 
-    async def _work(self, tasks: asyncio.TaskGroup, listener: Listener, replication: Replication) -> None:
-        await self._open(listener, replication)
+    async def _work(self, tasks: asyncio.TaskGroup, listener: Listener, source: Source) -> None:
+        await self._open(listener, source)
         self._is_connected = True
-        tasks.create_task(self._read(listener, replication))
-        tasks.create_task(self._keep(listener, replication))
+        tasks.create_task(self._read(listener, source))
+        tasks.create_task(self._keep(listener, source))
         await self._find_place(listener)
         # Everything in the log before this anchor has been handled when it comes.
         await self._read_anchor(listener, uuid4().hex)
         log.emit(Event.STREAM_CONNECTED, slot=self._slot, lsn=format_lsn(self._lsn), sync_id=self.head)
         self._caught_up.set()
 
-    async def _open(self, listener: Listener, replication: Replication) -> None:
+    async def _open(self, listener: Listener, source: Source) -> None:
         """Starts the stream: where it was, or where the slot is, or with a new slot."""
-        system = await replication.identify()
-        state = await listener.slot(self._slot)
-        numberer = self._numberer
+        opened = await source.open()
+        system, numberer = opened.system, self._numberer
         if (
             self._system is not None
             and (self._system.identifier, self._system.timeline) == (system.identifier, system.timeline)
             and numberer is not None
             and numberer.is_placed
-            and state is not None
-            and not state.is_lost
-            and state.confirmed_lsn <= self._lsn
+            and opened.lsn <= self._lsn
         ):
             self._grouper.forget()
-            await replication.start(self._slot, publication=self._publication, from_lsn=self._lsn)
-            after = await listener.slot(self._slot)
-            if after is None or after.confirmed_lsn > self._lsn:
-                self._numberer = None
-                raise ConnectionLostError("somebody else read from the slot meanwhile")
+            await source.start(self._lsn)
             return
         self._numberer = None
         self._system = system
-        await self._open_anew(listener, replication)
+        await self._open_anew(listener, source, opened)
 
-    async def _open_anew(self, listener: Listener, replication: Replication) -> None:
-        state = await listener.slot(self._slot)
+    async def _open_anew(self, listener: Listener, source: Source, opened: Opened) -> None:
         checkpoint: Checkpoint | None = None
-        slot_lsn = 0
-        if state is not None:
-            slot_lsn = state.confirmed_lsn
-            if not state.is_lost:
-                # A crash of the server can put a slot back to where it was before anything was acknowledged; the log
-                # up to the first checkpoint after that place is then passed over.
-                checkpoint = await listener.checkpoint_from(slot_lsn)
-            if checkpoint is not None:
-                pass
-            elif state.is_active:
-                raise SlotActiveError(f"replication slot {self._slot!r} is in use")
-            else:
+        if opened.new_under is None:
+            # A crash of the server can put a slot back to where it was before anything was acknowledged; the log
+            # up to the first checkpoint after that place is then passed over.
+            checkpoint = await listener.checkpoint_from(opened.lsn)
+            if checkpoint is None:
                 # Its place in the number line is unknown: a new slot has as much to say, and may be younger.
-                log.emit(Event.SLOT_LOST, slot=self._slot, sync_id=self.head)
-                await replication.drop_slot(self._slot)
-        if checkpoint is None:
-            schema = await listener.schema() or EMPTY
-            slot_lsn = start_lsn = await replication.create_slot(self._slot)
-            if (await listener.schema() or EMPTY).version != schema.version:
-                await replication.drop_slot(self._slot)
-                raise ConnectionLostError("a schema was pushed while the slot was made")
-            log.emit(Event.SLOT_CREATED, slot=self._slot, lsn=format_lsn(start_lsn), sync_id=self.head)
-        else:
-            start_lsn = checkpoint.lsn
-            known = await listener.schema(checkpoint.schema_version) if checkpoint.schema_version else EMPTY
-            if known is None:
-                raise NumberLineError(f"schema version {checkpoint.schema_version} of a checkpoint is not stored")
-            schema = known
-        await replication.start(self._slot, publication=self._publication, from_lsn=start_lsn)
-        after = await listener.slot(self._slot)
-        if after is None or after.confirmed_lsn != slot_lsn:
-            raise ConnectionLostError("somebody else read from the slot meanwhile")
+                opened = await source.renew()
+        start_lsn = opened.lsn if checkpoint is None else checkpoint.lsn
+        version = checkpoint.schema_version if checkpoint is not None else opened.new_under
+        schema = await listener.schema(version) if version else EMPTY
+        if schema is None:
+            raise NumberLineError(f"schema version {version} of a checkpoint is not stored")
+        await source.start(start_lsn)
 
         self._lsn = start_lsn
         self._stored.clear()
@@ -456,18 +431,18 @@ class Feed:
 
     # ------------------------------------------------------------------ reading
 
-    async def _read(self, listener: Listener, replication: Replication) -> None:
+    async def _read(self, listener: Listener, source: Source) -> None:
         grouper = self._grouper
         while True:
-            for data in await replication.read():
+            for data in await source.read():
                 group = grouper.feed(decode_message(data), len(data))
                 if group is not None:
                     if group.schema_version is None and not group.anchors:
                         self._number(group)
                     else:
                         await self._handle(listener, group)
-            if not grouper.is_inside and replication.sent_lsn > self._lsn:
-                self._lsn = replication.sent_lsn
+            if not grouper.is_inside and source.sent_lsn > self._lsn:
+                self._lsn = source.sent_lsn
                 self.ring.pass_over(self._lsn)
             await asyncio.sleep(0)  # a long catch-up must leave the others their turn
 
@@ -552,7 +527,7 @@ class Feed:
 
     # ------------------------------------------------------------------ checkpoints, samples, lag
 
-    async def _keep(self, listener: Listener, replication: Replication) -> None:
+    async def _keep(self, listener: Listener, source: Source) -> None:
         """Stores checkpoints, acknowledges what they cover, and has samples written when traffic stops."""
         next_checkpoint = next_maintenance = 0.0
         while True:
@@ -575,7 +550,7 @@ class Feed:
                 next_checkpoint = now + self._checkpoint_seconds
                 if self.head != self._stored_head or self._lsn - self._stored_lsn > IDLE_CHECKPOINT_BYTES:
                     await self._store_checkpoint(listener)
-                self._acknowledge(replication)
+                self._acknowledge(source)
                 await self._measure(listener)
             if now >= next_maintenance:
                 next_maintenance = now + MAINTAIN_SECONDS
@@ -603,14 +578,14 @@ class Feed:
             self._stored_lsn, self._stored_head = lsn, head
             log.emit(Event.CHECKPOINT_STORED, lsn=format_lsn(lsn), sync_id=head)
 
-    def _acknowledge(self, replication: Replication) -> None:
+    def _acknowledge(self, source: Source) -> None:
         """Tells the server the newest checkpoint before everything that the ring holds: there a restart resumes."""
         tail_lsn = self.ring.tail_lsn()
         acknowledged = 0
         while self._stored and self._stored[0] <= tail_lsn:
             acknowledged = self._stored.popleft()
         if acknowledged:
-            replication.confirm(acknowledged)
+            source.confirm(acknowledged)
             self._confirmed_lsn = acknowledged
 
     async def _measure(self, listener: Listener) -> None:

@@ -1,0 +1,120 @@
+"""Where a feed gets the messages of the log from: the interface, and the slot that one gateway reads for itself.
+
+A source is good for one connection; a feed that loses it connects to another and goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from pgsync import log
+from pgsync.log import Event
+from pgsync.models import EMPTY
+from pgsync.stream.connect import ConnectionLostError, Replication, SlotActiveError, System, format_lsn
+from pgsync.stream.listener import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a source can give: everything that commits at or after `lsn` in the log of `system`.
+
+    `new_under` is None for a place that was there before; for a slot that was made just now, the version of the schema
+    that was active when it was (0: none).
+    """
+
+    system: System
+    lsn: int
+    new_under: int | None = None
+
+
+class Source(Protocol):
+    """Messages of one slot, in the order of `pgoutput`. One task at a time may await it."""
+
+    @property
+    def sent_lsn(self) -> int:
+        """Everything that committed before it and concerns us has been handed out by `read`."""
+
+    async def open(self) -> Opened:
+        """Where the slot is; makes one where there is none that can be read. Before `start`."""
+
+    async def renew(self) -> Opened:
+        """Another slot in place of one whose position says nothing to us. After `open`, before `start`."""
+
+    async def start(self, from_lsn: int) -> None:
+        """Begins with the first transaction that commits at or after `from_lsn`, which `open` must have covered.
+
+        Raises ConnectionLostError when it is not covered any more.
+        """
+
+    async def read(self) -> list[bytes]:
+        """The next messages, each whole; waits for one or for `sent_lsn` to move, which an empty list means.
+
+        What is not read costs no memory here. Raises ConnectionLostError when the stream has ended.
+        """
+
+    def confirm(self, lsn: int) -> None:
+        """Says that a restart needs nothing that committed before `lsn`, where a checkpoint is stored."""
+
+    async def close(self) -> None:
+        """Ends the stream; never raises for one that is lost."""
+
+
+Connect = Callable[[Listener], Awaitable[Source]]
+
+
+class SlotSource:
+    """The replication slot that this process reads itself. `listener` is the connection beside it."""
+
+    def __init__(self, replication: Replication, listener: Listener, *, slot: str, publication: str) -> None:
+        self._replication = replication
+        self._listener = listener
+        self._slot = slot
+        self._publication = publication
+        self.read = replication.read
+        self.confirm = replication.confirm
+        self.close = replication.close
+
+    @classmethod
+    async def connect(cls, conninfo: str, listener: Listener, *, slot: str, publication: str) -> Self:
+        """Opens the replication connection; raises as `Replication.connect` does."""
+        replication = await Replication.connect(conninfo, application_name=f"pgsync stream {slot}")
+        return cls(replication, listener, slot=slot, publication=publication)
+
+    @property
+    def sent_lsn(self) -> int:
+        """See `Source`."""
+        return self._replication.sent_lsn
+
+    async def open(self) -> Opened:
+        """See `Source`."""
+        system = await self._replication.identify()
+        state = await self._listener.slot(self._slot)
+        if state is not None and not state.is_lost:
+            return Opened(system, state.confirmed_lsn)
+        return await self.renew()
+
+    async def renew(self) -> Opened:
+        """See `Source`. A slot that somebody reads is left alone: SlotActiveError."""
+        replication, listener = self._replication, self._listener
+        state = await listener.slot(self._slot)
+        if state is not None:
+            if state.is_active:
+                raise SlotActiveError(f"replication slot {self._slot!r} is in use")
+            log.emit(Event.SLOT_LOST, slot=self._slot)
+            await replication.drop_slot(self._slot)
+        schema = await listener.schema() or EMPTY
+        lsn = await replication.create_slot(self._slot)
+        if (await listener.schema() or EMPTY).version != schema.version:
+            await replication.drop_slot(self._slot)
+            raise ConnectionLostError("a schema was pushed while the slot was made")
+        log.emit(Event.SLOT_CREATED, slot=self._slot, lsn=format_lsn(lsn))
+        return Opened(await replication.identify(), lsn, new_under=schema.version)
+
+    async def start(self, from_lsn: int) -> None:
+        """See `Source`."""
+        await self._replication.start(self._slot, publication=self._publication, from_lsn=from_lsn)
+        state = await self._listener.slot(self._slot)
+        if state is None or state.confirmed_lsn > from_lsn:
+            raise ConnectionLostError("somebody else read from the slot meanwhile")
