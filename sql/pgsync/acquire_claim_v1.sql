@@ -103,7 +103,8 @@ BEGIN
     v_parts := v_claim.parts;
     UPDATE pgsync_private.claim AS c
     SET expires_at = GREATEST(c.expires_at, v_now + CASE c.status WHEN 'active' THEN v_ttl ELSE pgsync_private.claim_ticket_lease() END),
-        ttl = GREATEST(c.ttl, v_ttl)
+        ttl = GREATEST(c.ttl, v_ttl),
+        also_through = pgsync_private.claim_through(c.capability_id, c.also_through, p_identity ->> 'capabilityId')
     WHERE c.organization_id = v_organization
       AND c.id = v_claim.id
     RETURNING c.* INTO v_claim;

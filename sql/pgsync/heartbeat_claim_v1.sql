@@ -58,7 +58,8 @@ BEGIN
   SET ttl = COALESCE(v_ttl, c.ttl),
       expires_at = pg_catalog.clock_timestamp()
         + CASE c.status WHEN 'active' THEN COALESCE(v_ttl, c.ttl) ELSE pgsync_private.claim_ticket_lease() END,
-      progress = COALESCE(NULLIF(p_request -> 'details', 'null'), c.progress)
+      progress = COALESCE(NULLIF(p_request -> 'details', 'null'), c.progress),
+      also_through = pgsync_private.claim_through(c.capability_id, c.also_through, p_identity ->> 'capabilityId')
   WHERE c.organization_id = v_organization
     AND c.id = p_claim_id
     AND c.ended_at IS NULL

@@ -26,7 +26,8 @@ BEGIN
   UPDATE pgsync_private.claim AS c
   SET ttl = COALESCE(v_ttl, c.ttl),
       expires_at = pg_catalog.clock_timestamp()
-        + CASE c.status WHEN 'active' THEN COALESCE(v_ttl, c.ttl) ELSE pgsync_private.claim_ticket_lease() END
+        + CASE c.status WHEN 'active' THEN COALESCE(v_ttl, c.ttl) ELSE pgsync_private.claim_ticket_lease() END,
+      also_through = pgsync_private.claim_through(c.capability_id, c.also_through, p_identity ->> 'capabilityId')
   WHERE c.organization_id = v_organization
     AND c.id = ANY (ARRAY(
       SELECT o.id

@@ -1,4 +1,5 @@
--- Replaces a credential by one with the same rights and a new key; the old one lives on until the grace ends.
+-- Replaces a credential by one with the same rights and a new key; the old one lives on until the grace ends, and so do its claims, except
+-- those that the participant has spoken for with another credential by then.
 -- p_identity: the caller, who must hold a secret key. p_request: id, keyHash (hex) of the new key; optional: graceSeconds (default 3600,
 -- 0 ends the old one now), ttlSeconds (default: as long as the old one was made for; for ever if it was). The new one never outlives
 -- the caller. What the old one minted belongs to the new one, which is the same principal.
@@ -84,6 +85,9 @@ BEGIN
   UPDATE pgsync_private.credential AS c
   SET minted_by = v_new.id
   WHERE c.minted_by = v_old.id;
+  IF v_grace = 0 THEN
+    PERFORM pgsync_private.end_claims_of(ARRAY[v_old.id]);
+  END IF;
 
   -- Gateways forget what they knew of the old one and close its sessions when its time has come.
   PERFORM pg_catalog.pg_notify(

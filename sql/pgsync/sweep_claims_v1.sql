@@ -1,4 +1,5 @@
--- Ends leases and tickets whose time is over where nobody calls, and lets the next in. One caller at a time; another returns at once.
+-- Ends leases and tickets whose time is over where nobody calls, and lets the next in; also those whose credential has ended in the last ten
+-- minutes, by rotation or while somebody was busy with the row. One caller at a time; another returns at once.
 -- Returns how many rows it settled; as many as p_limit: there may be more. A row that somebody is busy with is left to him.
 -- SECURITY DEFINER: claims are private.
 CREATE OR REPLACE FUNCTION pgsync.sweep_claims_v1(p_limit integer DEFAULT 100)
@@ -14,6 +15,7 @@ DECLARE
   v_model text;
   v_id text;
   v_count integer := 0;
+  v_credentials text[];
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('pgsync claim sweep', 0)) THEN
@@ -40,6 +42,19 @@ BEGIN
       v_count := v_count + 1;
     END IF;
   END LOOP;
+  v_credentials := ARRAY(
+    SELECT c.id
+    FROM pgsync_private.credential AS c
+    WHERE c.revoked_at > pg_catalog.clock_timestamp() - INTERVAL '10 minutes'
+    UNION
+    SELECT c.id
+    FROM pgsync_private.credential AS c
+    WHERE c.rotated_to IS NOT NULL
+      AND c.expires_at BETWEEN pg_catalog.clock_timestamp() - INTERVAL '10 minutes' AND pg_catalog.clock_timestamp()
+  );
+  IF pg_catalog.cardinality(v_credentials) > 0 THEN
+    v_ignored := pgsync_private.end_claims_of(v_credentials);
+  END IF;
   RETURN v_count;
 END
 $function$;

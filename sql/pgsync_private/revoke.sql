@@ -1,5 +1,5 @@
 -- Ends a credential now, with everything that lives by it: what it minted, and the keys that it replaced and that are still in their
--- grace. Tells every gateway. Returns the ids that ended now; none: there is no such credential, or it had ended.
+-- grace, and the claims held through them. Tells every gateway. Returns the ids that ended now; none: there is no such credential, or it had ended.
 CREATE OR REPLACE FUNCTION pgsync_private.revoke(p_id text)
   RETURNS text[]
   LANGUAGE plpgsql
@@ -37,6 +37,7 @@ BEGIN
   END LOOP;
   PERFORM pg_catalog.pg_notify('pgsync', pg_catalog.jsonb_build_object('t', 'revoked', 'capabilityId', e.e)::text)
   FROM pg_catalog.unnest(v_ended) AS e(e);
+  PERFORM pgsync_private.end_claims_of(v_ended);
   RETURN v_ended;
 END
 $function$;

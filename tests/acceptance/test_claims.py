@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance import contract
 from tests.acceptance.conftest import Client, Reply, World, until
 
 TASK = "/api/v1/models/tasks/task_1"
@@ -353,3 +354,22 @@ async def test_twenty_clients_in_line_write_one_after_the_other(world: World) ->
 
     await asyncio.gather(*(work(client) for client in clients))
     assert (await clients[0].row("tasks", "task_1"))["priority"] == len(clients)
+
+
+async def test_claims_of_a_session_that_is_revoked_are_the_next_ones_at_once(world: World) -> None:
+    owner, b = world.client(), agent(world, "b")
+    body = {"participantKind": "agent", "participantId": "a", "operations": ["task.update", "task.read"]}
+    minted = (await owner.call("POST", "/api/v1/capabilities", body)).json
+    a = world.with_key(minted["token"])
+    held = contract.granted(await claim(a, ttl="1h"))
+    ticket = contract.queued(await claim(b))
+    assert (await owner.call("DELETE", f"/api/v1/capabilities/{minted['capabilityId']}")).status == 200
+    assert contract.claim_state(await b.get(f"/api/v1/claims/{ticket['id']}"))["status"] == "active"
+    assert contract.claim_state(await b.get(f"/api/v1/claims/{held['id']}"))["status"] == "expired"
+    again = world.client(kind="rk", participant="a")
+    lost = await beat(again, held["id"])
+    assert lost.error[:2] == (409, "claim_lost")
+    assert lost.json["reason"] == "revoked"
+    events = contract.logs(await owner.get("/api/v1/logs"))["data"]
+    ended = [event for event in events if event.get("claimId") == held["id"]][-1]
+    assert (ended["object"], ended["status"]) == ("claim_event", "expired")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -330,6 +331,131 @@ def test_secret_key_that_rotates_itself_keeps_its_sessions_and_its_end(
 def test_session_cannot_rotate_itself(pushed: postgres.Database, gateway: psycopg.Connection[Any]) -> None:
     session = minted(gateway, create(pushed))
     assert refused(rotate(gateway, session, session))[0] == "server_side_only"
+
+
+# --- claims of a credential that ends -----------------------------------------------------------------------------
+
+
+def call(connection: psycopg.Connection[Any], function: str, identity: Any, *arguments: Any) -> Any:
+    """What a claim function answered, or the error that it refused with."""
+    places = ", ".join(["%s"] * (len(arguments) + 1))
+    given = [Jsonb(a) if isinstance(a, dict) else a for a in (identity, *arguments)]
+    answer = one(connection, f"SELECT pgsync.{function}({places})", *given)
+    return answer.get("answer", answer.get("error"))
+
+
+def claim(connection: psycopg.Connection[Any], identity: Any, row_id: str = "t1") -> Any:
+    return call(connection, "acquire_claim_v1", identity, {"model": "tasks", "id": row_id, "ttl": "1h"})
+
+
+def state(connection: psycopg.Connection[Any], identity: Any, claimed: Any) -> str:
+    return str(call(connection, "claim_v1", identity, claimed["id"])["status"])
+
+
+def beat(connection: psycopg.Connection[Any], identity: Any, claimed: Any) -> Any:
+    return call(connection, "heartbeat_claim_v1", identity, claimed["id"], None, None, {})
+
+
+WRITES: Final = ["task.read", "task.update"]
+
+
+def test_claims_end_with_the_credential_that_is_revoked_and_the_next_in_line_is_told(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
+    minter = create(pushed)
+    a, b, c = (minted(gateway, minter, participantId=name, operations=WRITES) for name in "abc")
+    held, first, second, elsewhere = (
+        claim(gateway, a),
+        claim(gateway, b),
+        claim(gateway, c),
+        claim(gateway, b, row_id="t2"),
+    )
+    ticket = claim(gateway, a, row_id="t2")
+    with pushed.connect() as listener:
+        listener.execute("LISTEN pgsync")
+        end(gateway, minter, a)
+        heard = [json.loads(notice.payload) for notice in listener.notifies(timeout=10, stop_after=4)]
+    told = {(notice["event"], notice["claimId"]) for notice in heard if notice["t"] == "claim"}
+    assert told == {("revoked", held["id"]), ("granted", first["id"]), ("revoked", ticket["id"])}
+    assert [state(gateway, minter, found) for found in (held, ticket, first, second, elsewhere)] == [
+        "expired",
+        "expired",
+        "active",
+        "queued",
+        "active",
+    ]
+    lost = beat(gateway, a, held)
+    assert (lost["code"], lost["reason"], lost["heldBy"]) == ("claim_lost", "revoked", "b")
+    end(gateway, minter, minter)  # and with it all that it minted
+    assert [state(gateway, c, found) for found in (first, second, elsewhere)] == ["expired"] * 3
+
+
+def test_claim_of_a_participant_lives_on_through_its_other_credential(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
+    minter = create(pushed)
+    one_key, other = (minted(gateway, minter, operations=WRITES) for _ in range(2))
+    rows = ("entered", "beaten", "own", "left", "left too")
+    mine = {row_id: claim(gateway, other if row_id == "own" else one_key, row_id) for row_id in rows}
+    assert claim(gateway, other, "entered")["id"] == mine["entered"]["id"]
+    beat(gateway, other, mine["beaten"])
+    end(gateway, minter, one_key)
+    expected = {row_id: "active" if row_id in ("entered", "beaten", "own") else "expired" for row_id in rows}
+    assert {row_id: state(gateway, other, found) for row_id, found in mine.items()} == expected
+    listed = call(gateway, "claims_v1", other, {"capabilityId": other["capabilityId"]})["data"]
+    assert {found["target"]["id"] for found in listed} == {"entered", "beaten", "own"}
+    end(gateway, minter, other)
+    assert {state(gateway, minter, found) for found in mine.values()} == {"expired"}
+
+
+def test_claims_of_a_rotated_credential_end_with_its_grace_unless_its_successor_speaks_for_them(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
+    minter = create(pushed)
+    old = minted(gateway, minter, operations=WRITES)
+    kept, dropped = claim(gateway, old, "kept"), claim(gateway, old, "dropped")
+    new = rotate(gateway, minter, old, graceSeconds=60)["credential"]
+    call(gateway, "heartbeat_claims_v1", new, {})
+    dropped_too = claim(gateway, old, "dropped too")
+    one(gateway, "SELECT pgsync.sweep_claims_v1()")
+    assert [state(gateway, new, found) for found in (kept, dropped, dropped_too)] == ["active"] * 3
+    pushed.execute(
+        "UPDATE pgsync_private.credential SET expires_at = clock_timestamp() WHERE id = %s", [old["capabilityId"]]
+    )
+    one(gateway, "SELECT pgsync.sweep_claims_v1()")
+    assert [state(gateway, new, found) for found in (kept, dropped, dropped_too)] == ["active", "active", "expired"]
+    rotate(gateway, minter, new, graceSeconds=0)
+    assert [state(gateway, minter, found) for found in (kept, dropped)] == ["expired"] * 2
+
+
+def test_session_whose_time_is_over_leaves_its_claims_to_their_own_time(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
+    session = minted(gateway, create(pushed), operations=WRITES)
+    held = claim(gateway, session)
+    pushed.execute(
+        "UPDATE pgsync_private.credential SET expires_at = clock_timestamp() WHERE id = %s", [session["capabilityId"]]
+    )
+    one(gateway, "SELECT pgsync.sweep_claims_v1()")
+    assert state(gateway, session, held) == "active"
+
+
+def test_revocation_waits_for_nobody_and_the_sweep_makes_up_for_it(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
+    minter = create(pushed)
+    a, b = (minted(gateway, minter, participantId=name, operations=WRITES) for name in "ab")
+    held, free = claim(gateway, a, "busy"), claim(gateway, a, "free")
+    with pushed.connect(names.GATEWAY, autocommit=False) as other:
+        ticket = claim(other, b, "busy")
+        end(gateway, minter, a)
+        assert status(pushed, a) == "revoked"
+        assert (state(gateway, minter, held), state(gateway, minter, free)) == ("active", "expired")
+        other.commit()
+    late = claim(gateway, a, "late")  # was on its way when the credential ended
+    one(gateway, "SELECT pgsync.sweep_claims_v1()")
+    assert [state(gateway, minter, found) for found in (held, late)] == ["expired"] * 2
+    assert state(gateway, b, ticket) == "active"
 
 
 # --- publishable keys ---------------------------------------------------------------------------------------------
