@@ -97,8 +97,8 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
         lock_timeout_seconds=LOCK_SECONDS,
     )
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(reads.close)
-        stack.callback(writes.close)
+        stack.push_async_callback(reads.close)
+        stack.push_async_callback(writes.close)
         await reads.check_role()
         schema = ServedSchema(reads)
         await schema.refresh()

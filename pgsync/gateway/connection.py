@@ -1,4 +1,4 @@
-"""One database connection in libpq's pipeline mode, driven by the event loop's readiness callbacks.
+"""One pooled database connection in libpq's pipeline mode, driven by the event loop's readiness callbacks.
 
 A request is a list of statements that travel in one network round trip; psycopg's own async connection takes several
 times the processor time per statement, and the gateway's throughput is bound by exactly that.
@@ -15,6 +15,7 @@ import psycopg
 from psycopg import errors as pg_errors
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
+from psycopg.rows import TupleRow
 
 from pgsync.libpq import Watched
 
@@ -39,13 +40,35 @@ _COMMAND, _PREPARATION = 0, 1
 _ROLLBACK = Statement(b"ROLLBACK")
 
 
-class Connection(Watched):
+class PooledConnection(psycopg.AsyncConnection[TupleRow]):
+    """What psycopg's pool holds: a connection whose requests go through `exchange`, from `start_exchange` on."""
+
+    _exchange: Exchange | None = None
+
+    @property
+    def exchange(self) -> Exchange:
+        """Runs the requests."""
+        assert self._exchange is not None, "start_exchange has been awaited"
+        return self._exchange
+
+    async def start_exchange(self) -> None:
+        """Enters pipeline mode; psycopg's own ways to run statements are not for this connection any more."""
+        self._exchange = Exchange(self)
+
+    async def close(self) -> None:
+        """Closes at once; a request under way fails."""
+        if self._exchange is not None:
+            self._exchange.stop()
+        await super().close()
+
+
+class Exchange(Watched):
     """Runs one request at a time; `run` may be called again when its future is done.
 
     A caller that stops waiting does not disturb the connection: the answer is read to its end whoever wants it.
     """
 
-    def __init__(self, owner: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    def __init__(self, owner: PooledConnection) -> None:
         super().__init__(owner)
         self._prepared: set[bytes] = set()
         self._preparing: deque[bytes] = deque()
@@ -54,19 +77,8 @@ class Connection(Watched):
         self._error: psycopg.Error | None = None
         self._waiter: asyncio.Future[list[PGresult]] | None = None
         self.is_open = True
-        self.is_stale = False
         self._pgconn.enter_pipeline_mode()
         self._start_reading()
-
-    @classmethod
-    async def connect(cls, conninfo: str, *, application_name: str, options: str) -> Connection:
-        """Opens a connection whose session settings fix the text form of every value (see `pgsync.values`)."""
-        given = psycopg.conninfo.conninfo_to_dict(conninfo).get("options")
-        merged = f"{given} {options}" if given else options
-        owner = await psycopg.AsyncConnection.connect(
-            conninfo, autocommit=True, application_name=application_name, options=merged
-        )
-        return cls(owner)
 
     def run(self, calls: Sequence[Call]) -> asyncio.Future[list[PGresult]]:
         """Sends the statements, which share one transaction, and gives the result of each.
@@ -146,10 +158,9 @@ class Connection(Watched):
         if not waiter.cancelled():
             waiter.set_exception(error)
 
-    def retire(self) -> None:
-        """Closes at once; a request under way fails."""
+    def stop(self) -> None:
+        """Stops watching the socket, before it is closed; a request under way fails."""
         self._lose(psycopg.OperationalError("the gateway closed the connection"))
-        self._pgconn.finish()
 
     def _on_lost(self, error: psycopg.Error) -> None:
         self._lose(error)

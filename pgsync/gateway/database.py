@@ -1,4 +1,4 @@
-"""The gateway's connections: a pool that grows on demand, gives the last used one first and drops what broke.
+"""The gateway's connections: psycopg's pool, whose connections run a request in one round trip.
 
 Reads and writes have a pool each, so that writers who wait for a row lock never keep a reader waiting.
 """
@@ -6,19 +6,21 @@ Reads and writes have a pool each, so that writers who wait for a row lock never
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Final
 
 import psycopg
 from psycopg import errors as pg_errors
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq.abc import PGresult
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from pgsync.gateway.connection import Call, Connection, Statement
+from pgsync.gateway.connection import Call, PooledConnection, Statement
 from pgsync.values import SESSION_OPTIONS
 
 _RETRIES: Final = 3
+_RECONNECT_SECONDS: Final = 1.0
 _ROLE_CHECK = Statement(
     b"SELECT r.rolname, r.rolsuper, r.rolbypassrls FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user"
 )
@@ -50,24 +52,45 @@ class Database:
         wait_seconds: float = 10.0,
         max_waiting: int = 1000,
     ) -> None:
-        self._conninfo = conninfo
-        self._size = size
-        self._application_name = application_name
         timeouts = {"statement_timeout": statement_timeout_seconds, "lock_timeout": lock_timeout_seconds}
         limits = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in timeouts.items())
-        self._options = f"{SESSION_OPTIONS} {limits}"
+        # The session settings fix the text form of every value (`pgsync.values`); the operator's own go first.
+        options = f"{conninfo_to_dict(conninfo).get('options') or ''} {SESSION_OPTIONS} {limits}".strip()
+        self._conninfo = conninfo
+        self._settings = {"autocommit": True, "application_name": application_name, "options": options}
+        self._size = size
         self._wait_seconds = wait_seconds
         self._max_waiting = max_waiting
-        self._free: list[Connection] = []
-        self._open: set[Connection] = set()
-        self._opening = 0
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._pool = self._make_pool()
+        self._used: dict[PooledConnection, AsyncConnectionPool[PooledConnection]] = {}
+        self._returning: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    def _make_pool(self) -> AsyncConnectionPool[PooledConnection]:
+        return AsyncConnectionPool(
+            self._conninfo,
+            connection_class=PooledConnection,
+            kwargs=self._settings,
+            min_size=1,
+            max_size=self._size,
+            max_waiting=self._max_waiting,
+            timeout=self._wait_seconds,
+            configure=PooledConnection.start_exchange,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            reconnect_failed=self._on_unreachable,
+            open=False,
+        )
+
+    async def _on_unreachable(self, pool: AsyncConnectionPool[PooledConnection]) -> None:
+        """Nothing can be had and nothing is held: whoever waits hears so now, and the next one finds a new pool."""
+        if pool is self._pool and not self._closed and pool.get_stats()["pool_size"] == 0:
+            self._pool = self._make_pool()
+            self._return(pool.close(timeout=0))
+
     @property
-    def is_saturated(self) -> bool:
-        """Whether a request that came now would have to wait for a connection."""
-        return not self._free and len(self._open) + self._opening >= self._size
+    def stats(self) -> dict[str, int]:
+        """What psycopg's pool counts: pool_size, pool_available, requests_waiting, .. ."""
+        return self._pool.get_stats()
 
     async def check_role(self) -> str:
         """The name of the role the pool connects as. Raises UnsafeRoleError when it is not bound by row security."""
@@ -91,108 +114,58 @@ class Database:
         while True:
             attempt += 1
             connection = await self._acquire()
-            running = connection.run(calls)
+            running = connection.exchange.run(calls)
             running.add_done_callback(partial(self._release_after, connection))
             try:
                 return await asyncio.shield(running)
             except pg_errors.FeatureNotSupported:  # "cached plan must not change result type"
                 if attempt > 1 or not any(call.statement.name for call in calls):
                     raise
-                self._retire_all()
+                await self._pool.drain()
             except (pg_errors.DeadlockDetected, pg_errors.SerializationFailure):
                 if attempt > _RETRIES:
                     raise
             except psycopg.OperationalError as error:
-                if connection.is_open or self._closed:
+                if connection.exchange.is_open or self._closed:
                     raise
                 if attempt > 1:
                     raise DatabaseUnavailableError("the connection to the database was lost") from error
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Closes every connection; requests under way fail."""
         self._closed = True
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-        for connection in list(self._open):
-            self._open.discard(connection)
-            connection.retire()
-        self._free.clear()
+        await self._pool.close()
+        for connection in self._used:
+            await connection.close()
 
-    def _retire_all(self) -> None:
-        """Lets connections go whose prepared statements DDL has made stale; those in use go when they are done."""
-        for connection in self._free:
-            self._open.discard(connection)
-            connection.retire()
-        self._free.clear()
-        for connection in self._open:
-            connection.is_stale = True
-
-    async def _acquire(self) -> Connection:
-        while not self._closed:
-            while self._free:
-                connection = self._free.pop()
-                if connection.is_open:
-                    return connection
-                self._drop(connection)
-            if len(self._open) + self._opening < self._size:
-                return await self._connect()
-            if len(self._waiting) >= self._max_waiting:
-                raise DatabaseUnavailableError("too many requests wait for the database")
-            waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
+    async def _acquire(self) -> PooledConnection:
+        """A connection that works, as far as one can tell without asking the server."""
+        pool = self._pool
+        if pool.closed and not self._closed:
+            await pool.open()
+        while True:
             try:
-                async with asyncio.timeout(self._wait_seconds):
-                    given = await waiter
-            except BaseException as error:
-                if waiter.done() and not waiter.cancelled() and (late := waiter.result()) is not None:
-                    self._release(late)  # handed over in the moment we gave up
-                if isinstance(error, TimeoutError):
-                    raise DatabaseUnavailableError("no connection to the database became free in time") from error
-                raise
-            if given is not None:
-                return given
-        raise DatabaseUnavailableError("the gateway is closing")
+                connection = await pool.getconn()
+            except PoolTimeout as error:
+                raise DatabaseUnavailableError("no connection to the database became free in time") from error
+            except TooManyRequests as error:
+                raise DatabaseUnavailableError("too many requests wait for the database") from error
+            except PoolClosed as error:
+                what = "the gateway is closing" if self._closed else "the database does not accept connections"
+                raise DatabaseUnavailableError(what) from error
+            if connection.exchange.is_open:
+                self._used[connection] = pool
+                return connection
+            await connection.close()  # it was lost while nobody used it; the pool replaces it
+            self._return(pool.putconn(connection))
 
-    async def _connect(self) -> Connection:
-        self._opening += 1
-        try:
-            connection = await Connection.connect(
-                self._conninfo, application_name=self._application_name, options=self._options
-            )
-        except psycopg.OperationalError as error:
-            self._wake_one()
-            raise DatabaseUnavailableError("the database does not accept connections") from error
-        finally:
-            self._opening -= 1
-        self._open.add(connection)
-        return connection
-
-    def _release_after(self, connection: Connection, running: asyncio.Future[list[PGresult]]) -> None:
+    def _release_after(self, connection: PooledConnection, running: asyncio.Future[list[PGresult]]) -> None:
         if not running.cancelled():
             running.exception()  # seen, also when the caller has gone
-        self._release(connection)
+        self._return(self._used.pop(connection).putconn(connection))
 
-    def _release(self, connection: Connection) -> None:
-        if not connection.is_open or connection.is_stale or self._closed:
-            self._drop(connection)
-            return
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(connection)
-                return
-        self._free.append(connection)
-
-    def _drop(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        connection.retire()
-        self._wake_one()
-
-    def _wake_one(self) -> None:
-        """Somebody who waits may open a connection in place of one that went."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+    def _return(self, returning: Coroutine[None, None, None]) -> None:
+        """Not in the request's own task: one that is cancelled would keep the connection."""
+        task = asyncio.get_running_loop().create_task(returning)
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)

@@ -21,7 +21,7 @@ ONE = Call(Statement(b"SELECT 1", b"one"))
 async def pool(database: postgres.Database) -> AsyncIterator[Database]:
     opened = Database(database.dsn, size=2, wait_seconds=LIMIT_SECONDS)
     yield opened
-    opened.close()
+    await opened.close()
 
 
 async def value(pool: Database, *calls: Call) -> str | None:
@@ -120,9 +120,34 @@ async def test_wait_for_a_connection_ends(database: postgres.Database) -> None:
         await pool.run([ONE])
     await running
     assert await value(pool, ONE) == "1"
-    pool.close()
+    await pool.close()
 
 
 async def test_superuser_is_refused_with_the_statement_that_fixes_it(pool: Database) -> None:
     with pytest.raises(UnsafeRoleError, match="NOSUPERUSER NOBYPASSRLS"):
         await pool.check_role()
+
+
+async def test_database_that_comes_back_is_served_again(database: postgres.Database) -> None:
+    def allow(connections: bool) -> None:
+        with psycopg.connect(database.server.dsn, autocommit=True) as admin:
+            admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS {connections}')
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [database.name]
+            )
+
+    pool = Database(database.dsn, size=2, wait_seconds=LIMIT_SECONDS)
+    assert await value(pool, ONE) == "1"
+    allow(False)
+    for answer in await asyncio.gather(*(pool.run([ONE]) for _ in range(4)), return_exceptions=True):
+        assert isinstance(answer, DatabaseUnavailableError)
+    allow(True)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while True:  # what was begun while it was away may still fail
+            try:
+                assert await value(pool, ONE) == "1"
+                break
+            except DatabaseUnavailableError:
+                await asyncio.sleep(0.05)
+    assert await asyncio.gather(*(value(pool, ONE) for _ in range(4))) == ["1"] * 4
+    await pool.close()
