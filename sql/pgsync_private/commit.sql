@@ -86,9 +86,17 @@ BEGIN
     END IF;
   END IF;
   v_gate := pgsync_private.commit_gate(
-    v_organization, v_kind, v_participant, p_key, v_created_at, v_scope, v_model[1], CASE WHEN v_is_locked THEN v_id END);
+    v_organization, v_kind, v_participant, p_key, v_scope, v_model[1], CASE WHEN v_is_locked THEN v_id END);
   IF v_gate % 2 = 1 THEN
     v_stored := pgsync_private.stored_commit(v_organization, v_kind, v_participant, p_key, v_created_at);
+    IF v_stored.key IS NULL THEN -- its 24 hours are over, and its partition has not been emptied yet
+      DELETE FROM pgsync_private.commit AS c
+      WHERE c.key = p_key
+        AND c.participant_id = v_participant
+        AND c.organization_id = v_organization
+        AND c.participant_kind = v_kind
+        AND c.created_at <= v_created_at - INTERVAL '24 hours';
+    END IF;
   END IF;
   IF v_stored.key IS NOT NULL THEN
     IF v_stored.request_hash <> v_hash THEN

@@ -1,4 +1,4 @@
--- One look at what could stand in the way of a commit: 1 when the ledger has its key, plus 2 when the participant tracks anything, plus 4 when
+-- One look at what could stand in the way of a commit: 1 when the ledger has its key, from however long ago, plus 2 when the participant tracks anything, plus 4 when
 -- there are claims on the target (p_scope, p_model, p_id; no target when p_id is null). Which of them matters is for others to say.
 -- enable_seqscan is off because a table that was empty when it was last analyzed looks free to scan to a cached plan, and stays so while it
 -- fills: tomorrow's partition of the ledger always is.
@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION pgsync_private.commit_gate(
   p_kind text,
   p_participant text,
   p_key text,
-  p_now timestamptz,
   p_scope text,
   p_model text,
   p_id text
@@ -29,7 +28,6 @@ BEGIN
           AND c.participant_id = p_participant
           AND c.organization_id = p_organization
           AND c.participant_kind = p_kind
-          AND c.created_at > p_now - INTERVAL '24 hours'
       ) THEN 1 ELSE 0 END
       + CASE WHEN EXISTS (
         SELECT
@@ -50,8 +48,8 @@ BEGIN
 END
 $function$;
 
-ALTER FUNCTION pgsync_private.commit_gate(text, text, text, text, timestamptz, text, text, text) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_private.commit_gate(text, text, text, text, timestamptz, text, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_private.commit_gate(text, text, text, text, timestamptz, text, text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_private.commit_gate(text, text, text, text, timestamptz, text, text, text) IS
+ALTER FUNCTION pgsync_private.commit_gate(text, text, text, text, text, text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.commit_gate(text, text, text, text, text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.commit_gate(text, text, text, text, text, text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_private.commit_gate(text, text, text, text, text, text, text) IS
   'One look at what could stand in the way of a commit.';

@@ -65,6 +65,16 @@ def test_key_for_another_request_is_a_conflict_and_writes_nothing(tasks: World) 
     assert state(tasks) == before
 
 
+@pytest.mark.parametrize("days", [1, 3])
+def test_key_of_long_ago_may_be_used_again_though_nobody_has_tidied_up(tasks: World, days: int) -> None:
+    ada = tasks.caller()
+    ok(ada.commit(create("p1"), key="k"))
+    tasks.sql("UPDATE pgsync_private.commit SET created_at = created_at - make_interval(days => %s)", days)
+    assert ok(ada.commit(create("p2"), key="k"))["replayed"] is False
+    assert ok(ada.commit(create("p2"), key="k"))["replayed"] is True
+    assert tasks.sql("SELECT id FROM projects ORDER BY id") == ["p1", "p2"]
+
+
 def test_key_belongs_to_its_participant(tasks: World) -> None:
     for organization, participant in (("acme", "ada"), ("acme", "bob"), ("globex", "ada")):
         receipt = ok(tasks.caller(organization, participant).commit(create(f"{organization}-{participant}"), key="k"))
