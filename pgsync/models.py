@@ -56,12 +56,22 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Grants:
+    """A row is a membership: the participant that `subject_column` names holds `<kind>:<value of scope_column>`."""
+
+    subject_column: str
+    scope_column: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A synced table.
 
     `name` is the model's name in SQL (`task` of `task_create`), `fields` all columns on the wire in declared order,
     base fields included. `tenant_column` is None for a model that all organizations share. `groups` are those of a
     row; a model without any belongs to `org:<organization>`. `rule` is the read rule over column names and `actor.*`.
+    `grants`: its rows are memberships.
     """
 
     key: str
@@ -79,6 +89,7 @@ class Model:
     conflict: Mapping[str, str] | None = None
     claims: str = "advisory"
     hash: str = ""
+    grants: Grants | None = None
 
     def field(self, name: str) -> Field | None:
         """The field with this wire name."""
@@ -158,6 +169,13 @@ def model_to_json(model: Model) -> dict[str, Any]:
         "conflict": dict(model.conflict) if model.conflict is not None else None,
         "claims": model.claims,
         "hash": model.hash,
+        "grants": None
+        if model.grants is None
+        else {
+            "subjectColumn": model.grants.subject_column,
+            "scopeColumn": model.grants.scope_column,
+            "kind": model.grants.kind,
+        },
     }
 
 
@@ -191,7 +209,12 @@ def model_from_json(data: Mapping[str, Any]) -> Model:
         conflict=data["conflict"],
         claims=data["claims"],
         hash=data["hash"],
+        grants=_grants_from_json(data.get("grants")),
     )
+
+
+def _grants_from_json(data: Mapping[str, Any] | None) -> Grants | None:
+    return None if data is None else Grants(data["subjectColumn"], data["scopeColumn"], data["kind"])
 
 
 def active_schema_from_json(data: Mapping[str, Any] | None) -> ActiveSchema:

@@ -396,13 +396,18 @@ def _join(place: str, key: str) -> str:
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
+def sync_groups(credential: Json) -> list[str]:
+    """Every group that a credential holds: its own, and those that memberships grant it now."""
+    return list(dict.fromkeys((*credential["syncGroups"], *(credential.get("edgeGroups") or ()))))
+
+
 def authority(credential: Json) -> dict[str, Any]:
     """The statement of what a credential may do (contract 1.4), from what `pgsync.authenticate_v1` returned."""
     return {
         "organizationId": credential["organizationId"],
         "projectId": credential["projectId"],
         "branchId": credential["branchId"],
-        "syncGroups": credential["syncGroups"],
+        "syncGroups": sync_groups(credential),
         "operations": credential["operations"],
         "participantKind": credential["participantKind"],
         "participantId": credential["participantId"],
@@ -420,7 +425,7 @@ def identity(credential: Json) -> bytes:
             "projectId": credential["projectId"],
             "branchId": credential["branchId"],
             "branchRoot": credential["branchRoot"],
-            "syncGroups": credential["syncGroups"],
+            "syncGroups": sync_groups(credential),
             "deliveryPartition": None,
             "authority": authority(credential),
             "userMeta": credential["userMeta"],

@@ -92,9 +92,12 @@ def removal(namespace: str, table: str, key: str, *, rls_was_off: bool) -> str:
 
 
 def needs_full_identity(model: ResolvedModel) -> bool:
-    """Whether the log must carry whole old rows: when visibility depends on more than the tenant and the id."""
+    """Whether the log must carry whole old rows: when visibility depends on more than the tenant and the id.
+
+    A membership decides what somebody else may see, so what it said before it changed or went must be known.
+    """
     stable = {model.id.column, model.tenant_column}
-    return model.rule is not None or any(g.column not in stable for g in model.groups)
+    return model.rule is not None or model.grants is not None or any(g.column not in stable for g in model.groups)
 
 
 def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]:

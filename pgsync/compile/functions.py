@@ -39,6 +39,8 @@ DISPATCHERS = {
     "diagnose": ("diagnose_model", "text, jsonb"),
     "claim_scope": ("claim_scope", "text, text"),
     "claims_enforced": ("claims_enforced", "text"),
+    "edges": ("edges", "text, text"),
+    "edge_kinds": ("edge_kinds", ""),
 }
 """Template and argument types of each function that names every model."""
 
@@ -114,6 +116,8 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
             }
             for m in sorted(models, key=lambda m: m.name)
         ],
+        "edges": [_edge(m) for m in sorted(models, key=lambda m: m.name) if m.grants is not None],
+        "edge_kinds": ", ".join(sorted({literal(m.grants.kind) for m in models if m.grants is not None})),
         "spellings": [
             {"literal": literal(name), "answer": _answer(model)} for name, model in sorted(spellings.items())
         ],
@@ -125,6 +129,34 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
             signature, writer=True
         )
     return result
+
+
+_SUBJECTS = {
+    "text": "p_participant",
+    "uuid": "pgsync_private.as_uuid(p_participant)",
+    "integer": "pgsync_private.as_integer(p_participant)",
+    "bigint": "pgsync_private.as_integer(p_participant)",
+}
+"""A participant's id in the type of the column that names it; null when it cannot be one."""
+
+
+def _edge(model: ResolvedModel) -> dict[str, str | None]:
+    grants = model.grants
+    assert grants is not None
+    names = TableNames(model)
+    subject = model.field_of_column(grants.subject_column)
+    assert subject is not None
+    return {
+        "key_literal": literal(model.key),
+        "kind_literal": literal(f"{grants.kind}:"),
+        "table": names.table,
+        "id": names.id,
+        "tenant": names.tenant,
+        "tenant_value": names.tenant_value("p_organization"),
+        "subject": quote(grants.subject_column),
+        "subject_value": _SUBJECTS[subject.sql_type],
+        "scope": quote(grants.scope_column),
+    }
 
 
 def _answer(model: ResolvedModel) -> str:

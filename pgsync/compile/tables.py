@@ -39,6 +39,11 @@ def table_statements(schema: ResolvedSchema, model: ResolvedModel) -> Iterator[d
         referred = any(r.column == group.column and r.enforced for r in model.references)
         if f_group is not None and not f_group.base and not f_group.indexed and not referred:
             yield _index(model, names, f_group, "Finds the rows of a sync group")
+    subject = None if model.grants is None else model.field_of_column(model.grants.subject_column)
+    if subject is not None and not (subject.indexed or subject.unique):
+        referred = any(r.column == subject.column and r.enforced for r in model.references)
+        if not referred and all(g.column != subject.column for g in model.groups):
+            yield _index(model, names, subject, "Finds the memberships of a participant")
     for reference in model.references:
         target = schema.model(reference.target)
         if not reference.enforced or target is None:

@@ -26,11 +26,13 @@ CACHE_SECONDS: Final = 5.0
 CACHE_ENTRIES: Final = 20_000
 
 _AUTHENTICATE = Statement(b"SELECT pgsync.authenticate_v1($1)", b"authenticate_v1")
+_EDGES = Statement(b"SELECT pgsync.edges_v1($1::jsonb)", b"edges_v1")
 _IDENTITY_KEYS: Final = (
     "organizationId",
     "participantKind",
     "participantId",
     "syncGroups",
+    "edges",
     "operations",
     "capabilityId",
     "onBehalfOf",
@@ -46,6 +48,9 @@ class Credential:
     `expires_at` is in seconds since 1970, None for a key without end. `readable` are the lower-cased typenames of the
     models whose changes it may follow, None for all; the database decides what it may read. `capability_id` is None
     for who came with a token of another issuer.
+
+    `sync_groups` are the credential's own. Memberships may add groups of the kinds `edge_kinds`: which ones, each
+    transaction asks anew; `edge_groups` are those that there were when the caller was looked up, to show only.
     """
 
     capability_id: str | None
@@ -54,6 +59,8 @@ class Credential:
     participant_kind: str
     participant_id: str
     sync_groups: frozenset[str]
+    edge_groups: frozenset[str]
+    edge_kinds: frozenset[str]
     readable: frozenset[str] | None
     expires_at: float | None
     identity_json: bytes
@@ -71,6 +78,8 @@ class Credential:
             participant_kind=data["participantKind"],
             participant_id=data["participantId"],
             sync_groups=frozenset(data["syncGroups"]),
+            edge_groups=frozenset(data.get("edgeGroups") or ()),
+            edge_kinds=frozenset(data.get("edgeKinds") or ()),
             readable=_readable(data),
             expires_at=None if expires_at is None else datetime.fromisoformat(expires_at).timestamp(),
             identity_json=orjson.dumps(
@@ -81,11 +90,26 @@ class Credential:
         )
 
     def with_groups(self, groups: frozenset[str]) -> Credential:
-        """The same caller with fewer sync groups."""
-        if groups == self.sync_groups:
-            return self
-        narrowed = orjson.loads(self.identity_json) | {"syncGroups": sorted(groups)}
-        return replace(self, sync_groups=groups, identity_json=orjson.dumps(narrowed))
+        """The same caller with fewer sync groups; of those that it does not hold itself, what memberships grant."""
+        own = groups & self.sync_groups
+        narrowed = orjson.loads(self.identity_json) | {"syncGroups": sorted(own)}
+        narrowed.pop("edges", None)
+        edges = sorted(group for group in groups - own if self.may_gain(group))
+        if edges:
+            narrowed["edges"] = edges
+        return replace(self, sync_groups=own, edge_groups=frozenset(edges), identity_json=orjson.dumps(narrowed))
+
+    def subscribed(self, groups: frozenset[str]) -> Credential:
+        """The same caller with the groups that it asked for.
+
+        Who asked for all that the credential itself holds has narrowed nothing, and may not know yet what a membership
+        has granted since: it gets all of that.
+        """
+        return self if groups >= self.sync_groups else self.with_groups(groups)
+
+    def may_gain(self, group: str) -> bool:
+        """Whether a membership can grant this group."""
+        return group.partition(":")[0] in self.edge_kinds
 
     @property
     def reader(self) -> Reader:
@@ -153,7 +177,11 @@ class Authenticator:
 
     async def _verify(self, jwt: JwtVerifier, digest: bytes, token: str) -> Credential:
         asked_at = time.time()
-        credential = Credential.from_json(await jwt.identity(token))
+        data = await jwt.identity(token)
+        (result,) = await self._database.run([Call(_EDGES, (Credential.from_json(data).identity_json,))])
+        found = orjson.loads(result.get_value(0, 0) or b"{}")
+        groups = sorted({edge["group"] for edge in found["edges"]})
+        credential = Credential.from_json(data | {"edgeGroups": groups, "edgeKinds": found["kinds"]})
         assert credential.expires_at is not None
         self._keep(digest, credential, min(asked_at + self._cache_seconds, credential.expires_at))
         return credential

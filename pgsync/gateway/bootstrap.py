@@ -48,12 +48,13 @@ def deltas_of(frame: bytes) -> bytes | None:
 def groups_of(credential: Credential, wanted: Iterable[str]) -> frozenset[str]:
     """The sync groups that a caller asks for, all of its own when it asks for none.
 
-    Raises invalid_sync_group, and capability_scope_denied for a group that the credential does not hold.
+    Raises invalid_sync_group, and capability_scope_denied for a group that the credential does not hold. One that a
+    membership can grant may be asked for whether there is the membership now or not: it counts when there is.
     """
     groups = frozenset(wanted)
     for group in groups:
         wire.check_sync_group(group)
-    missing = groups - credential.sync_groups - {"default"}
+    missing = {group for group in groups - credential.sync_groups - {"default"} if not credential.may_gain(group)}
     if missing:
         raise PgsyncError(
             "capability_scope_denied",
@@ -93,7 +94,7 @@ class Bootstrap:
             partial = self._partial(credential, groups, last_sync_id)
             if partial is not None:
                 return partial
-        return (await self.full(credential, groups, models=models, limit=limit, cursor=cursor)).body
+        return (await self.full(credential.subscribed(groups), models=models, limit=limit, cursor=cursor)).body
 
     def _partial(self, credential: Credential, groups: frozenset[str], last_sync_id: int) -> bytes | None:
         router = self._feed.router
@@ -126,13 +127,12 @@ class Bootstrap:
     async def full(
         self,
         credential: Credential,
-        groups: frozenset[str],
         *,
         models: Sequence[str] = (),
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Snapshotted:
-        """Rows of the models named by typename, of all that load at once when none is named."""
+        """Rows of the models named by typename, of all that load at once when none is named, in all its groups."""
         place = self._place(cursor) if cursor else None
         schema = self._schema.current
         if not models:
@@ -143,7 +143,7 @@ class Bootstrap:
         if place is not None:
             readers = {name: readers[name] for name in place[1] if name in readers}
         after = {} if place is None else place[1]
-        reading, position = await self._read(credential, groups, readers, after, limit)
+        reading, position = await self._read(credential, readers, after, limit)
         if place is not None:
             position = min(position, place[0])
 
@@ -171,7 +171,6 @@ class Bootstrap:
     async def _read(
         self,
         credential: Credential,
-        groups: frozenset[str],
         readers: dict[str, ModelReader],
         after: dict[str, str],
         limit: int,
@@ -181,11 +180,10 @@ class Bootstrap:
         So a client that is live already and then bootstraps has not been sent anything that the snapshot lacks. Where
         commits become visible late (synchronous replication), the next sync_request makes up for it.
         """
-        identity = credential.with_groups(groups)
         calls = [reader.page_by_id(limit + 1, after.get(typename)) for typename, reader in readers.items()]
         head, deadline = self._feed.head, time.monotonic() + VISIBLE_SECONDS
         while True:
-            reading = await read(self._database, identity, calls)
+            reading = await read(self._database, credential, calls)
             position = self._feed.timeline.position_at(reading.snapshot)
             if position >= head or time.monotonic() >= deadline:
                 return reading, position

@@ -123,7 +123,7 @@ class Credentials:
                     "projectId": minted["projectId"],
                     "branchId": minted["branchId"],
                     "branchRoot": minted["branchRoot"],
-                    "syncGroups": minted["syncGroups"],
+                    "syncGroups": wire.sync_groups(minted),
                     "deliveryPartition": None,
                     "operations": minted["operations"],
                 }

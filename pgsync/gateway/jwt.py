@@ -132,6 +132,7 @@ class JwtVerifier:
             "participantKind": kind,
             "participantId": participant,
             "syncGroups": list(groups),
+            "edges": True,  # what a token names, it adds to what its participant holds
             "operations": operations,
             "userMeta": {},
             "onBehalfOf": None,

@@ -271,7 +271,7 @@ class Socket:
             if len(wanted) > wire.MAX_SUBSCRIBED_GROUPS:
                 limit = f"a subscription has at most {wire.MAX_SUBSCRIBED_GROUPS} sync groups"
                 wire.refuse("malformed_subscription", limit, param="syncGroups")
-            groups = groups_of(self._credential, wanted) if wanted else frozenset[str]()
+            groups = groups_of(self._credential, wanted) & self._credential.sync_groups if wanted else frozenset[str]()
         except PgsyncError as error:
             groups = self._session.groups
             answer: dict[str, Any] = {"success": False, "error": {"code": error.code, "message": error.message}}
@@ -291,7 +291,7 @@ class Socket:
     async def _on_bootstrap_request(self, payload: dict[str, Any]) -> None:
         async with self._sending:
             try:
-                taken = await self._bootstrap.full(self._credential, self._session.groups)
+                taken = await self._bootstrap.full(self._credential.with_groups(self._session.groups))
             except (PgsyncError, psycopg.Error, DatabaseUnavailableError):
                 await self._send(self._sync_response([], must_bootstrap=True))  # over HTTP it will learn why
                 return

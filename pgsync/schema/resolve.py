@@ -13,11 +13,11 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from pgsync.expression import Rule, RuleError, parse_rule
-from pgsync.models import Group
+from pgsync.models import Grants, Group
 from pgsync.names import FUNCTIONS, GENERATED, MAX_BYTES, PRIVATE, is_plain, is_reserved, snake_case
 from pgsync.schema.hash import EXTENSION, canonical_json, model_hash, schema_hash
 from pgsync.schema.problem import Problem
-from pgsync.schema.resolved import Grants, Reference, ResolvedField, ResolvedModel, ResolvedSchema, runtime_field
+from pgsync.schema.resolved import Reference, ResolvedField, ResolvedModel, ResolvedSchema, runtime_field
 from pgsync.schema.types import BY_SQL, ID_TYPES, PLAIN, TEXT, TIMESTAMPTZ, ColumnType, default_to_json
 
 BASE_FIELDS: Final = ("id", "createdAt", "updatedAt", "organizationId", "createdBy")
@@ -698,6 +698,26 @@ class _Resolver:
                 continue
             self._report(draft.key, name, message, "name a belongsTo relation of this model", code)
         if len(found) < 2:
+            return None
+        for reference in found.values():
+            field = next(f for f in draft.fields if f.column == reference.column)
+            if field.array or field.sql_type not in [t.sql for t in ID_TYPES]:
+                self._report(
+                    draft.key,
+                    reference.relation,
+                    f"grants follow {reference.field!r}, which holds {field.sql_type}, not one id",
+                    "use a field with a single text, UUID or whole number",
+                    "schema_grants_shape_invalid",
+                )
+                return None
+        if draft.tenant_column is None:
+            self._report(
+                draft.key,
+                None,
+                "grants by rows that all organizations share, so nobody could say whose participant a row names",
+                "give the model a tenant column",
+                "schema_grants_shape_invalid",
+            )
             return None
         kind = self._drafts[found["scope"].target].scope_kind
         if kind is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pgsync import models
 from pgsync.expression import Rule
-from pgsync.models import Group, Kind
+from pgsync.models import Grants, Group, Kind
 from pgsync.schema.problem import Problem
 
 
@@ -55,15 +55,6 @@ class Reference:
     on_delete: str = "no action"
     parent: bool = False
     enforced: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Grants:
-    """A membership row: whoever `subject_column` names gains the group `<scope_kind>:<value of scope_column>`."""
-
-    subject_column: str
-    scope_column: str
-    scope_kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +137,7 @@ def to_runtime(resolved: ResolvedModel) -> models.Model:
         conflict=resolved.conflict,
         claims=resolved.claims,
         hash=resolved.hash,
+        grants=resolved.grants,
     )
 
 

@@ -1,5 +1,6 @@
 -- Finds the credential of a key by the SHA-256 of the whole key. Null: no such key.
--- The answer says whether the key is active, expired or revoked; refusing is the caller's part.
+-- The answer says whether the key is active, expired or revoked; refusing is the caller's part. syncGroups are the credential's own; for one
+-- that follows memberships ("edges": true), edgeGroups are those that it has through them now, edgeKinds the kinds that it may come to have.
 -- SECURITY DEFINER: credentials are private.
 CREATE OR REPLACE FUNCTION pgsync.authenticate_v1(p_key_hash bytea)
   RETURNS jsonb
@@ -19,7 +20,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN NULL;
   END IF;
-  RETURN pgsync_private.credential_json(v_credential);
+  RETURN pgsync_private.credential_json(v_credential) || pgsync_private.edges_of(v_credential);
 END
 $function$;
 

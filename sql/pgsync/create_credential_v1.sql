@@ -1,6 +1,6 @@
 -- Stores a credential for a key that the caller has made; only its SHA-256 (hex) is handed over.
 -- p_request: keyHash, keyKind (sk, rk, ek, pk), organizationId, participantKind, participantId; optional: operations
--- (empty: everything, for pk: *.read), syncGroups (default: the organization's and the participant's own), expiresAt, label, userMeta,
+-- (empty: everything, for pk: *.read), syncGroups (default: the organization's and the participant's own, and what memberships grant), expiresAt, label, userMeta,
 -- onBehalfOf {"kind", "id"}, id.
 -- Raises: PS101 for a missing or wrong member. For administrators: no EXECUTE for the gateway.
 -- SECURITY DEFINER: credentials are private.
@@ -51,7 +51,7 @@ BEGIN
 
   INSERT INTO pgsync_private.credential AS c (
     id, kind, key_hash, organization_id, participant_kind, participant_id, sync_groups, operations, on_behalf_of_kind, on_behalf_of_id,
-    user_meta, label, expires_at
+    user_meta, label, expires_at, follows_edges
   )
   VALUES (
     COALESCE(p_request ->> 'id', 'cap_' || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')),
@@ -71,7 +71,8 @@ BEGIN
     p_request -> 'onBehalfOf' ->> 'id',
     COALESCE(NULLIF(p_request -> 'userMeta', 'null'), '{}'),
     p_request ->> 'label',
-    (p_request ->> 'expiresAt')::timestamptz
+    (p_request ->> 'expiresAt')::timestamptz,
+    pgsync_private.texts_of(p_request -> 'syncGroups') IS NULL -- groups that were given by name are all
   )
   RETURNING c.* INTO v_credential;
 

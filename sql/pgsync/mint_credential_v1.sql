@@ -27,6 +27,7 @@ DECLARE
   v_groups text[] := pgsync_private.texts_of(p_request -> 'syncGroups');
   v_control boolean := COALESCE((p_request ->> 'controlPlaneOnly')::boolean, false);
   v_seconds numeric := COALESCE((p_request ->> 'ttlSeconds')::numeric, 900);
+  v_follows boolean;
   v_behalf jsonb := NULLIF(p_request -> 'onBehalfOf', 'null');
   v_problem jsonb;
 BEGIN
@@ -91,6 +92,11 @@ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.unnest(v_groups) AS g(g) WHERE g.g IS NULL OR g.g !~ '^([a-z][a-z0-9_]*:.+|default)$') THEN
       RETURN pgsync_private.refusal('invalid_sync_group', 'a sync group is default or <kind>:<id>', '{"param": "syncGroups"}');
     END IF;
+    -- Groups that were asked for by name are all. Else it gains what memberships grant its participant, if the minter could have handed
+    -- that out: as the whole organization, or to the same participant.
+    v_follows := v_groups IS NULL AND (
+      ('org:' || v_organization) = ANY (v_minter.sync_groups)
+      OR (v_minter.follows_edges AND (v_kind, v_participant) = (v_minter.participant_kind, v_minter.participant_id)));
     v_groups := COALESCE(
       v_groups,
       pgsync_private.grantable_groups(
@@ -121,7 +127,7 @@ BEGIN
 
   INSERT INTO pgsync_private.credential AS c (
     id, kind, key_hash, organization_id, participant_kind, participant_id, sync_groups, operations, on_behalf_of_kind, on_behalf_of_id,
-    user_meta, label, minted_by, created_at, expires_at, control_plane_only
+    user_meta, label, minted_by, created_at, expires_at, control_plane_only, follows_edges
   )
   VALUES (
     CASE p_request ->> 'keyKind' WHEN 'ek' THEN 'eph_' ELSE 'cap_' END || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''),
@@ -139,10 +145,11 @@ BEGIN
     v_minter.id,
     v_now,
     LEAST(v_now + pg_catalog.make_interval(secs => v_seconds::double precision), v_minter.expires_at),
-    v_control
+    v_control,
+    COALESCE(v_follows, false)
   )
   RETURNING c.* INTO v_minted;
-  RETURN pg_catalog.jsonb_build_object('outcome', 'minted', 'credential', pgsync_private.credential_json(v_minted));
+  RETURN pg_catalog.jsonb_build_object('outcome', 'minted', 'credential', pgsync_private.credential_json(v_minted) || pgsync_private.edges_of(v_minted));
 END
 $function$;
 

@@ -1,5 +1,6 @@
 -- Makes the rest of the transaction act for an identity that the gateway has authenticated.
 -- Settings are local to the transaction, so a pooling proxy cannot carry them to somebody else's.
+-- Its groups are those of syncGroups and, looked up here, those that memberships grant: all of them ("edges": true) or those that edges names.
 -- Raises: PS302 when the identity lacks an organization or a participant; PS301 when it may touch no row at all (controlPlaneOnly).
 CREATE OR REPLACE FUNCTION pgsync.set_identity_v1(p_identity jsonb)
   RETURNS void
@@ -9,6 +10,8 @@ CREATE OR REPLACE FUNCTION pgsync.set_identity_v1(p_identity jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  v_groups jsonb := COALESCE(p_identity -> 'syncGroups', '[]');
+  v_edges text[];
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   IF COALESCE(p_identity ->> 'organizationId', '') = ''
@@ -31,7 +34,14 @@ BEGIN
   v_ignored := pg_catalog.set_config('pgsync.organization_id', p_identity ->> 'organizationId', true);
   v_ignored := pg_catalog.set_config('pgsync.participant_id', p_identity ->> 'participantId', true);
   v_ignored := pg_catalog.set_config('pgsync.participant_kind', p_identity ->> 'participantKind', true);
-  v_ignored := pg_catalog.set_config('pgsync.sync_groups', COALESCE(p_identity ->> 'syncGroups', '[]'), true);
+  IF p_identity -> 'edges' = 'true' OR pg_catalog.jsonb_typeof(p_identity -> 'edges') = 'array' THEN
+    v_edges := pgsync.edge_groups();
+    IF p_identity -> 'edges' <> 'true' THEN
+      v_edges := ARRAY(SELECT e.e FROM pg_catalog.unnest(v_edges) AS e(e) WHERE p_identity -> 'edges' ? e.e);
+    END IF;
+    v_groups := v_groups || pg_catalog.to_jsonb(v_edges);
+  END IF;
+  v_ignored := pg_catalog.set_config('pgsync.sync_groups', v_groups::text, true);
   v_ignored := pg_catalog.set_config('pgsync.operations', COALESCE(p_identity ->> 'operations', '[]'), true);
 END
 $function$;

@@ -24,7 +24,7 @@ BEGIN
       IF v_read ->> 'group' !~ '^([a-z][a-z0-9_]*:.+|default)$' THEN
         RETURN pg_catalog.jsonb_build_object('problem', pg_catalog.jsonb_build_object(
           'code', 'invalid_sync_group', 'message', 'a sync group is default or kind:id', 'param', p_param));
-      ELSIF v_read ->> 'group' <> 'default' AND NOT COALESCE(p_identity -> 'syncGroups' ? (v_read ->> 'group'), false) THEN
+      ELSIF v_read ->> 'group' <> 'default' AND NOT pgsync.holds_group(v_read ->> 'group') THEN
         RETURN pg_catalog.jsonb_build_object('problem', pg_catalog.jsonb_build_object(
           'code', 'capability_scope_denied',
           'message', 'this credential does not hold the group ' || (v_read ->> 'group'),

@@ -15,6 +15,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.credential_json(p_credential pgsync_pr
     'participantId', (p_credential).participant_id,
     'syncGroups', pg_catalog.to_jsonb((p_credential).sync_groups),
     'operations', pg_catalog.to_jsonb((p_credential).operations),
+    'edges', (p_credential).follows_edges,
     'userMeta', (p_credential).user_meta,
     'onBehalfOf', CASE
       WHEN (p_credential).on_behalf_of_id IS NOT NULL

@@ -2241,4 +2241,41 @@ REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
 
+-- function pgsync_generated.edges(text, text)
+-- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.
+-- Every part is found by an index on the organization and whom the row names, where a push made the table.
+-- Reads as pgsync_writer, whose row security asks for the organization only, never for groups: so nothing here asks itself.
+CREATE OR REPLACE FUNCTION pgsync_generated.edges(p_organization text, p_participant text)
+  RETURNS TABLE (model text, row_id text, sync_group text, writer text)
+  LANGUAGE sql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+  SELECT NULL::text, NULL::text, NULL::text, NULL::text
+  WHERE false
+$function$;
+
+ALTER FUNCTION pgsync_generated.edges(text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.edges(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.edges(text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=fad84e78c90050f1]';
+
+-- function pgsync_generated.edge_kinds()
+-- The kinds of the sync groups that memberships can grant.
+CREATE OR REPLACE FUNCTION pgsync_generated.edge_kinds()
+  RETURNS text[]
+  LANGUAGE sql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+  SELECT ARRAY[]::text[];
+$function$;
+
+ALTER FUNCTION pgsync_generated.edge_kinds() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.edge_kinds() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.edge_kinds() TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.edge_kinds() IS '[pgsync hash=abf00c1c7b0742f0]';
+
 COMMIT;

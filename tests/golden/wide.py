@@ -73,4 +73,23 @@ class Counter(Model):
     label: str | None = None
 
 
-schema = Schema(Country, Workspace, Folder, Document, Sample, Counter)
+class Person(Model):
+    id: UUID
+    name: str
+
+
+class Membership(Model, grants=("person", "workspace")):
+    """Each row gives a person a workspace's documents."""
+
+    person_id: Ref[Person] = Field(on_delete="cascade")
+    workspace_id: Ref[Workspace] | None = Field(None, on_delete="cascade")
+
+
+class Watch(Model, grants=("watcher", "workspace")):
+    """The same without foreign keys: a push makes the index."""
+
+    watcherId: Ref[Counter] = Field(relation="watcher", fk=False)  # noqa: N815
+    workspace_id: Ref[Workspace] = Field(fk=False)
+
+
+schema = Schema(Country, Workspace, Folder, Document, Sample, Counter, Person, Membership, Watch)

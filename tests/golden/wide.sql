@@ -1,5 +1,5 @@
--- pgsync: what the schema with hash 0960c70b puts into a database.
--- Models: counters, countries, documents, folders, samples, workspaces.
+-- pgsync: what the schema with hash 056ab6e3 puts into a database.
+-- Models: counters, countries, documents, folders, memberships, persons, samples, watches, workspaces.
 -- Needs: what sql/ installs (roles, namespaces, functions), and the rights of the owner of the tables.
 -- Locks: up to ACCESS EXCLUSIVE on each model's table, for a moment; nothing is rewritten or scanned.
 -- Undo: run the statements at each model's head.
@@ -363,6 +363,181 @@ CREATE TABLE IF NOT EXISTS public.folder_list (
 CREATE INDEX IF NOT EXISTS folder_list_tenant_parent_id_idx ON public.folder_list (tenant, parent_id);
 
 
+-- ===== memberships =====
+-- Undo:
+--   -- Takes pgsync off the table of memberships; the table, its rows and everybody else's objects stay.
+--   REVOKE ALL ON TABLE public.memberships FROM pgsync_writer, pgsync_gateway;
+--   DO $publication$
+--   BEGIN
+--     IF EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_publication_tables AS t
+--       WHERE t.pubname = 'pgsync'
+--         AND t.schemaname = 'public'
+--         AND t.tablename = 'memberships'
+--     ) THEN
+--       ALTER PUBLICATION pgsync DROP TABLE public.memberships;
+--     END IF;
+--   END
+--   $publication$;
+--   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.memberships;
+--   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.memberships;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.memberships;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.memberships;
+--   DROP TRIGGER IF EXISTS pgsync_90_record ON public.memberships;
+--   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.memberships;
+--   DROP POLICY IF EXISTS pgsync_select ON public.memberships;
+--   DROP POLICY IF EXISTS pgsync_read_grant ON public.memberships;
+--   DROP POLICY IF EXISTS pgsync_select_writer ON public.memberships;
+--   DROP POLICY IF EXISTS pgsync_insert ON public.memberships;
+--   DROP POLICY IF EXISTS pgsync_update ON public.memberships;
+--   DROP POLICY IF EXISTS pgsync_delete ON public.memberships;
+--   -- Row security was off before; it stays on where somebody has made policies of his own since.
+--   DO $row_security$
+--   BEGIN
+--     IF NOT EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_policy AS p
+--       WHERE p.polrelid = 'public.memberships'::pg_catalog.regclass
+--         AND p.polname <> 'pgsync_public'
+--     ) THEN
+--       ALTER TABLE public.memberships DISABLE ROW LEVEL SECURITY;
+--     END IF;
+--   END
+--   $row_security$;
+--   DROP POLICY IF EXISTS pgsync_public ON public.memberships;
+--   DO $replica_identity$
+--   DECLARE
+--     v_before pgsync_private.replica_identity_before;
+--   BEGIN
+--     DELETE FROM pgsync_private.replica_identity_before AS b
+--     WHERE b.namespace = 'public'
+--       AND b.table_name = 'memberships'
+--     RETURNING b.* INTO v_before;
+--     IF v_before.kind = 'd' THEN
+--       ALTER TABLE public.memberships REPLICA IDENTITY DEFAULT;
+--     ELSIF v_before.kind = 'n' THEN
+--       ALTER TABLE public.memberships REPLICA IDENTITY NOTHING;
+--     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
+--       EXECUTE pg_catalog.format('ALTER TABLE public.memberships REPLICA IDENTITY USING INDEX %I', v_before.index_name);
+--     END IF;
+--   END
+--   $replica_identity$;
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_record();
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_diagnose(jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_lock(text, boolean);
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_delete(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_update(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_create(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.membership_check(jsonb, boolean);
+
+-- table public.memberships
+-- Table of model memberships.
+CREATE TABLE IF NOT EXISTS public.memberships (
+  id text NOT NULL,
+  organization_id text NOT NULL,
+  person_id uuid NOT NULL,
+  workspace_id text,
+  created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  created_by text,
+  CONSTRAINT memberships_pkey PRIMARY KEY (organization_id, id)
+);
+
+-- index public.memberships_organization_id_person_id_idx (lock: SHARE)
+-- Finds the rows of a reference: person_id.
+CREATE INDEX IF NOT EXISTS memberships_organization_id_person_id_idx ON public.memberships (organization_id, person_id);
+
+-- index public.memberships_organization_id_workspace_id_idx (lock: SHARE)
+-- Finds the rows of a reference: workspace_id.
+CREATE INDEX IF NOT EXISTS memberships_organization_id_workspace_id_idx ON public.memberships (organization_id, workspace_id);
+
+
+-- ===== persons =====
+-- Undo:
+--   -- Takes pgsync off the table of persons; the table, its rows and everybody else's objects stay.
+--   REVOKE ALL ON TABLE public.persons FROM pgsync_writer, pgsync_gateway;
+--   DO $publication$
+--   BEGIN
+--     IF EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_publication_tables AS t
+--       WHERE t.pubname = 'pgsync'
+--         AND t.schemaname = 'public'
+--         AND t.tablename = 'persons'
+--     ) THEN
+--       ALTER PUBLICATION pgsync DROP TABLE public.persons;
+--     END IF;
+--   END
+--   $publication$;
+--   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.persons;
+--   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.persons;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.persons;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.persons;
+--   DROP TRIGGER IF EXISTS pgsync_90_record ON public.persons;
+--   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.persons;
+--   DROP POLICY IF EXISTS pgsync_select ON public.persons;
+--   DROP POLICY IF EXISTS pgsync_read_grant ON public.persons;
+--   DROP POLICY IF EXISTS pgsync_select_writer ON public.persons;
+--   DROP POLICY IF EXISTS pgsync_insert ON public.persons;
+--   DROP POLICY IF EXISTS pgsync_update ON public.persons;
+--   DROP POLICY IF EXISTS pgsync_delete ON public.persons;
+--   -- Row security was off before; it stays on where somebody has made policies of his own since.
+--   DO $row_security$
+--   BEGIN
+--     IF NOT EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_policy AS p
+--       WHERE p.polrelid = 'public.persons'::pg_catalog.regclass
+--         AND p.polname <> 'pgsync_public'
+--     ) THEN
+--       ALTER TABLE public.persons DISABLE ROW LEVEL SECURITY;
+--     END IF;
+--   END
+--   $row_security$;
+--   DROP POLICY IF EXISTS pgsync_public ON public.persons;
+--   DO $replica_identity$
+--   DECLARE
+--     v_before pgsync_private.replica_identity_before;
+--   BEGIN
+--     DELETE FROM pgsync_private.replica_identity_before AS b
+--     WHERE b.namespace = 'public'
+--       AND b.table_name = 'persons'
+--     RETURNING b.* INTO v_before;
+--     IF v_before.kind = 'd' THEN
+--       ALTER TABLE public.persons REPLICA IDENTITY DEFAULT;
+--     ELSIF v_before.kind = 'n' THEN
+--       ALTER TABLE public.persons REPLICA IDENTITY NOTHING;
+--     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
+--       EXECUTE pg_catalog.format('ALTER TABLE public.persons REPLICA IDENTITY USING INDEX %I', v_before.index_name);
+--     END IF;
+--   END
+--   $replica_identity$;
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_record();
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_diagnose(jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_lock(text, boolean);
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_delete(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_update(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_create(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.person_check(jsonb, boolean);
+
+-- table public.persons
+-- Table of model persons.
+CREATE TABLE IF NOT EXISTS public.persons (
+  id uuid NOT NULL,
+  organization_id text NOT NULL,
+  name text NOT NULL,
+  created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  created_by text,
+  CONSTRAINT persons_pkey PRIMARY KEY (organization_id, id)
+);
+
+
 -- ===== samples =====
 -- Undo:
 --   -- Takes pgsync off the table of samples; the table, its rows and everybody else's objects stay.
@@ -469,6 +644,98 @@ CREATE TABLE IF NOT EXISTS public.samples (
   created_by text,
   CONSTRAINT samples_pkey PRIMARY KEY (organization_id, id)
 );
+
+
+-- ===== watches =====
+-- Undo:
+--   -- Takes pgsync off the table of watches; the table, its rows and everybody else's objects stay.
+--   REVOKE ALL ON TABLE public.watches FROM pgsync_writer, pgsync_gateway;
+--   DO $publication$
+--   BEGIN
+--     IF EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_publication_tables AS t
+--       WHERE t.pubname = 'pgsync'
+--         AND t.schemaname = 'public'
+--         AND t.tablename = 'watches'
+--     ) THEN
+--       ALTER PUBLICATION pgsync DROP TABLE public.watches;
+--     END IF;
+--   END
+--   $publication$;
+--   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.watches;
+--   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.watches;
+--   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.watches;
+--   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.watches;
+--   DROP TRIGGER IF EXISTS pgsync_90_record ON public.watches;
+--   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.watches;
+--   DROP POLICY IF EXISTS pgsync_select ON public.watches;
+--   DROP POLICY IF EXISTS pgsync_read_grant ON public.watches;
+--   DROP POLICY IF EXISTS pgsync_select_writer ON public.watches;
+--   DROP POLICY IF EXISTS pgsync_insert ON public.watches;
+--   DROP POLICY IF EXISTS pgsync_update ON public.watches;
+--   DROP POLICY IF EXISTS pgsync_delete ON public.watches;
+--   -- Row security was off before; it stays on where somebody has made policies of his own since.
+--   DO $row_security$
+--   BEGIN
+--     IF NOT EXISTS (
+--       SELECT
+--       FROM pg_catalog.pg_policy AS p
+--       WHERE p.polrelid = 'public.watches'::pg_catalog.regclass
+--         AND p.polname <> 'pgsync_public'
+--     ) THEN
+--       ALTER TABLE public.watches DISABLE ROW LEVEL SECURITY;
+--     END IF;
+--   END
+--   $row_security$;
+--   DROP POLICY IF EXISTS pgsync_public ON public.watches;
+--   DO $replica_identity$
+--   DECLARE
+--     v_before pgsync_private.replica_identity_before;
+--   BEGIN
+--     DELETE FROM pgsync_private.replica_identity_before AS b
+--     WHERE b.namespace = 'public'
+--       AND b.table_name = 'watches'
+--     RETURNING b.* INTO v_before;
+--     IF v_before.kind = 'd' THEN
+--       ALTER TABLE public.watches REPLICA IDENTITY DEFAULT;
+--     ELSIF v_before.kind = 'n' THEN
+--       ALTER TABLE public.watches REPLICA IDENTITY NOTHING;
+--     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
+--       EXECUTE pg_catalog.format('ALTER TABLE public.watches REPLICA IDENTITY USING INDEX %I', v_before.index_name);
+--     END IF;
+--   END
+--   $replica_identity$;
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_record();
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_diagnose(jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_sees(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_texts(text, text[]);
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_lock(text, boolean);
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_delete(text);
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_update(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_create(text, jsonb);
+--   DROP FUNCTION IF EXISTS pgsync_generated.watch_check(jsonb, boolean);
+
+-- table public.watches
+-- Table of model watches.
+CREATE TABLE IF NOT EXISTS public.watches (
+  id text NOT NULL,
+  organization_id text NOT NULL,
+  watcher_id integer NOT NULL,
+  workspace_id text NOT NULL,
+  created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+  created_by text,
+  CONSTRAINT watches_pkey PRIMARY KEY (organization_id, id)
+);
+
+-- index public.watches_organization_id_watcher_id_idx (lock: SHARE)
+-- Declared in the schema: watcherId.
+CREATE INDEX IF NOT EXISTS watches_organization_id_watcher_id_idx ON public.watches (organization_id, watcher_id);
+
+-- index public.watches_organization_id_workspace_id_idx (lock: SHARE)
+-- Declared in the schema: workspace_id.
+CREATE INDEX IF NOT EXISTS watches_organization_id_workspace_id_idx ON public.watches (organization_id, workspace_id);
 
 
 -- ===== workspaces =====
@@ -630,6 +897,51 @@ BEGIN
 END
 $foreign_key$;
 ALTER TABLE public.folder_list VALIDATE CONSTRAINT folder_list_parent_id_fkey;
+
+
+-- ===== memberships =====
+
+-- foreign_key public.memberships.memberships_person_id_fkey (lock: SHARE ROW EXCLUSIVE on both tables)
+-- Reference person of model memberships: a row of the same organization, or none.
+DO $foreign_key$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_constraint AS c
+    WHERE c.conrelid = 'public.memberships'::regclass
+      AND c.conname = 'memberships_person_id_fkey'
+  ) THEN
+    ALTER TABLE public.memberships
+      ADD CONSTRAINT memberships_person_id_fkey
+      FOREIGN KEY (organization_id, person_id)
+      REFERENCES public.persons (organization_id, id)
+      ON DELETE CASCADE
+      NOT VALID;
+  END IF;
+END
+$foreign_key$;
+ALTER TABLE public.memberships VALIDATE CONSTRAINT memberships_person_id_fkey;
+
+-- foreign_key public.memberships.memberships_workspace_id_fkey (lock: SHARE ROW EXCLUSIVE on both tables)
+-- Reference workspace of model memberships: a row of the same organization, or none.
+DO $foreign_key$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_constraint AS c
+    WHERE c.conrelid = 'public.memberships'::regclass
+      AND c.conname = 'memberships_workspace_id_fkey'
+  ) THEN
+    ALTER TABLE public.memberships
+      ADD CONSTRAINT memberships_workspace_id_fkey
+      FOREIGN KEY (organization_id, workspace_id)
+      REFERENCES public.workspaces (organization_id, id)
+      ON DELETE CASCADE
+      NOT VALID;
+  END IF;
+END
+$foreign_key$;
+ALTER TABLE public.memberships VALIDATE CONSTRAINT memberships_workspace_id_fkey;
 
 
 -- ===== workspaces =====
@@ -2780,6 +3092,1037 @@ END
 $publication$;
 
 
+-- ===== memberships =====
+
+-- function pgsync_generated.membership_check(jsonb, boolean)
+-- Checks the data of a write to memberships: known fields, JSON types, required fields, enum values. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
+-- value, PS303 foreign organization. COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_check(p_data jsonb, p_create boolean)
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_field text;
+BEGIN
+  IF p_data - ARRAY['createdAt', 'createdBy', 'id', 'organizationId', 'person_id', 'updatedAt', 'workspace_id'] <> '{}' THEN
+    SELECT pg_catalog.min(k.k)
+    INTO v_field
+    FROM pg_catalog.jsonb_object_keys(p_data - ARRAY['createdAt', 'createdBy', 'id', 'organizationId', 'person_id', 'updatedAt', 'workspace_id']) AS k(k);
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s has no field %s', 'memberships', pg_catalog.to_json(v_field)),
+      DETAIL = 'fields: ' || 'person_id, workspace_id',
+      HINT = 'Add the field to the schema and push it, or leave it out.',
+      COLUMN = v_field;
+  END IF;
+  IF p_data ->> 'organizationId' <> pgsync.organization_id() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS303',
+      MESSAGE = 'a row belongs to the organization of the credential that writes it',
+      HINT = 'Leave ' || 'organizationId' || ' out.',
+      COLUMN = 'organizationId';
+  END IF;
+
+  v_field := CASE
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'person_id') NOT IN ('string', 'null') THEN 'person_id'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'workspace_id') NOT IN ('string', 'null') THEN 'workspace_id'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS105',
+      MESSAGE = pg_catalog.format('%s.%s: the value is a JSON %s', 'memberships', v_field, pg_catalog.jsonb_typeof(p_data -> v_field)),
+      DETAIL = 'expected: ' || CASE v_field
+        WHEN 'person_id' THEN 'a string such as 123e4567-e89b-12d3-a456-426614174000'
+        WHEN 'workspace_id' THEN 'a string'
+        END,
+      HINT = 'Send the JSON type that the schema declares.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
+    WHEN p_data -> 'person_id' = 'null' THEN 'person_id'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23502',
+      MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', 'memberships', v_field),
+      HINT = 'Send a value.',
+      COLUMN = v_field;
+  END IF;
+
+  IF p_create AND NOT p_data ?& ARRAY['person_id'] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY['person_id']) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', 'memberships', v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_check(jsonb, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_check(jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_check(jsonb, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_check(jsonb, boolean) IS '[pgsync model=memberships hash=e807145da9813873]';
+
+-- function pgsync_generated.membership_create(text, jsonb)
+-- Creates a row of memberships. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as membership_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.membership_check(p_data, true);
+  INSERT INTO public.memberships AS t (
+    organization_id,
+    id,
+    person_id,
+    workspace_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    (p_data ->> 'person_id')::uuid,
+    p_data ->> 'workspace_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  )
+  ON CONFLICT (organization_id, id) DO NOTHING;
+  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_create(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_create(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_create(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=2c40f0789f6a1580]';
+
+-- function pgsync_generated.membership_update(text, jsonb)
+-- Updates the given fields of a row of memberships. Returns updated, or missing.
+-- Raises: as membership_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_update(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.membership_check(p_data, false);
+  UPDATE public.memberships AS t
+  SET
+    person_id = CASE WHEN p_data ? 'person_id' THEN (p_data ->> 'person_id')::uuid ELSE t.person_id END,
+    workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
+    updated_at = pg_catalog.statement_timestamp()
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_update(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_update(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_update(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=bfb8782fd64ac6a4]';
+
+-- function pgsync_generated.membership_delete(text)
+-- Deletes a row of memberships. Returns deleted, or missing.
+-- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_delete(p_id text)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  DELETE FROM public.memberships AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_delete(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_delete(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_delete(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_delete(text) IS '[pgsync model=memberships hash=8af9a3fc96459bf3]';
+
+-- function pgsync_generated.membership_lock(text, boolean)
+-- Locks a row of memberships until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_lock(p_id text, p_exclusive boolean)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.memberships AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.memberships AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR SHARE;
+  END IF;
+  RETURN FOUND;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_lock(text, boolean) IS '[pgsync model=memberships hash=59183633cae0f9db]';
+
+-- function pgsync_generated.membership_texts(text, text[])
+-- Values of a row of memberships by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.memberships AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('person_id', CASE WHEN t.person_id IS NOT NULL THEN pg_catalog.format('%s', t.person_id) END),
+        ('workspace_id', CASE WHEN t.workspace_id IS NOT NULL THEN pg_catalog.format('%s', t.workspace_id) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_texts(text, text[]) IS '[pgsync model=memberships hash=f83cd84416768a26]';
+
+-- function pgsync_generated.membership_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of memberships: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.memberships AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_sees(text) IS '[pgsync model=memberships hash=4ca5af757d0856b1]';
+
+-- function pgsync_generated.membership_diagnose(jsonb)
+-- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_diagnose(p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_problems jsonb := '[]';
+BEGIN
+  BEGIN
+    PERFORM (p_data ->> 'person_id')::uuid;
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'person_id', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'workspace_id';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'workspace_id', 'message', SQLERRM);
+  END;
+  RETURN v_problems;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_diagnose(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_diagnose(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_diagnose(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_diagnose(jsonb) IS '[pgsync model=memberships hash=4111f67d4cc8766d]';
+
+-- function pgsync_generated.membership_record()
+-- Trigger, after every change of a row of memberships by anybody: writes it to the change log, in the same transaction.
+-- SECURITY DEFINER: any role may write the table, only we write the change log.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_record()
+  RETURNS trigger
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
+  v_role text := pgsync_private.role_name();
+BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+      VALUES (
+        NEW.organization_id,
+        'membership',
+        NEW.id,
+        'U',
+        pg_catalog.array_remove(
+          ARRAY[
+            CASE WHEN NEW.person_id IS DISTINCT FROM OLD.person_id THEN 'person_id' END,
+            CASE WHEN NEW.workspace_id IS DISTINCT FROM OLD.workspace_id THEN 'workspace_id' END,
+            CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
+            CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
+          ]::text[],
+          NULL),
+        NULL,
+        v_commit,
+        v_actor_kind,
+        v_actor_id,
+        v_role
+      );
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'membership', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'membership', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.membership_record() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_record() FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_generated.membership_record() IS '[pgsync model=memberships hash=5e0d15ca5d48c6eb]';
+
+-- row_security public.memberships (lock: ACCESS EXCLUSIVE, no scan)
+-- Who may see and write rows of memberships through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security was off: the permissive policy for everybody keeps what every other role had.
+DROP POLICY IF EXISTS pgsync_public ON public.memberships;
+CREATE POLICY pgsync_public ON public.memberships
+  AS PERMISSIVE
+  FOR ALL
+  TO PUBLIC
+  USING (true)
+  WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.memberships IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+DROP POLICY IF EXISTS pgsync_select ON public.memberships;
+CREATE POLICY pgsync_select ON public.memberships
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.memberships;
+CREATE POLICY pgsync_read_grant ON public.memberships
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('membership')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.memberships;
+CREATE POLICY pgsync_select_writer ON public.memberships
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.memberships;
+CREATE POLICY pgsync_insert ON public.memberships
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.memberships;
+CREATE POLICY pgsync_update ON public.memberships
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.memberships;
+CREATE POLICY pgsync_delete ON public.memberships
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+ALTER TABLE public.memberships ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.memberships (lock: SHARE ROW EXCLUSIVE)
+-- What every write of memberships does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.memberships
+  FOR EACH STATEMENT
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.memberships
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.memberships'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.memberships;
+    DROP TRIGGER pgsync_31_keep_claims ON public.memberships;
+  END IF;
+END
+$claims$;
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.memberships
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.membership_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.memberships
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('membership');
+ALTER TABLE public.memberships ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.memberships ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.memberships ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.memberships ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.memberships
+-- The gateway reads rows of memberships, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.memberships TO pgsync_writer;
+GRANT SELECT ON TABLE public.memberships TO pgsync_gateway;
+
+-- replication public.memberships (lock: ACCESS EXCLUSIVE, no scan)
+-- Changes of memberships go into the log with the whole old row, because visibility depends on columns that can change.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.memberships'::pg_catalog.regclass);
+BEGIN
+  IF v_kind = 'f' THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'memberships',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.memberships'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  ALTER TABLE public.memberships REPLICA IDENTITY FULL;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.memberships IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'memberships'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.memberships;
+  END IF;
+END
+$publication$;
+
+
+-- ===== persons =====
+
+-- function pgsync_generated.person_check(jsonb, boolean)
+-- Checks the data of a write to persons: known fields, JSON types, required fields, enum values. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
+-- value, PS303 foreign organization. COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_check(p_data jsonb, p_create boolean)
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_field text;
+BEGIN
+  IF p_data - ARRAY['createdAt', 'createdBy', 'id', 'name', 'organizationId', 'updatedAt'] <> '{}' THEN
+    SELECT pg_catalog.min(k.k)
+    INTO v_field
+    FROM pg_catalog.jsonb_object_keys(p_data - ARRAY['createdAt', 'createdBy', 'id', 'name', 'organizationId', 'updatedAt']) AS k(k);
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s has no field %s', 'persons', pg_catalog.to_json(v_field)),
+      DETAIL = 'fields: ' || 'name',
+      HINT = 'Add the field to the schema and push it, or leave it out.',
+      COLUMN = v_field;
+  END IF;
+  IF p_data ->> 'organizationId' <> pgsync.organization_id() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS303',
+      MESSAGE = 'a row belongs to the organization of the credential that writes it',
+      HINT = 'Leave ' || 'organizationId' || ' out.',
+      COLUMN = 'organizationId';
+  END IF;
+
+  v_field := CASE
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'name') NOT IN ('string', 'null') THEN 'name'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS105',
+      MESSAGE = pg_catalog.format('%s.%s: the value is a JSON %s', 'persons', v_field, pg_catalog.jsonb_typeof(p_data -> v_field)),
+      DETAIL = 'expected: ' || CASE v_field
+        WHEN 'name' THEN 'a string'
+        END,
+      HINT = 'Send the JSON type that the schema declares.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
+    WHEN p_data -> 'name' = 'null' THEN 'name'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23502',
+      MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', 'persons', v_field),
+      HINT = 'Send a value.',
+      COLUMN = v_field;
+  END IF;
+
+  IF p_create AND NOT p_data ?& ARRAY['name'] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY['name']) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', 'persons', v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_check(jsonb, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_check(jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_check(jsonb, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_check(jsonb, boolean) IS '[pgsync model=persons hash=a3126e018434d1ea]';
+
+-- function pgsync_generated.person_create(text, jsonb)
+-- Creates a row of persons. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as person_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.person_check(p_data, true);
+  v_ignored := pgsync_private.require_uuid_id(p_id);
+  INSERT INTO public.persons AS t (
+    organization_id,
+    id,
+    name,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id::uuid, pg_catalog.gen_random_uuid()),
+    p_data ->> 'name',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  )
+  ON CONFLICT (organization_id, id) DO NOTHING;
+  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_create(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_create(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_create(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=c151fbb894940460]';
+
+-- function pgsync_generated.person_update(text, jsonb)
+-- Updates the given fields of a row of persons. Returns updated, or missing.
+-- Raises: as person_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_update(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.person_check(p_data, false);
+  v_ignored := pgsync_private.require_uuid_id(p_id);
+  UPDATE public.persons AS t
+  SET
+    name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
+    updated_at = pg_catalog.statement_timestamp()
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::uuid;
+  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_update(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_update(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_update(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_update(text, jsonb) IS '[pgsync model=persons hash=97bf3312df93995f]';
+
+-- function pgsync_generated.person_delete(text)
+-- Deletes a row of persons. Returns deleted, or missing.
+-- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_delete(p_id text)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_private.require_uuid_id(p_id);
+  DELETE FROM public.persons AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::uuid;
+  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_delete(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_delete(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_delete(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_delete(text) IS '[pgsync model=persons hash=19e41841664d512d]';
+
+-- function pgsync_generated.person_lock(text, boolean)
+-- Locks a row of persons until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_lock(p_id text, p_exclusive boolean)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_private.require_uuid_id(p_id);
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.persons AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::uuid
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.persons AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::uuid
+    FOR SHARE;
+  END IF;
+  RETURN FOUND;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_lock(text, boolean) IS '[pgsync model=persons hash=e68ebda9fd755fc2]';
+
+-- function pgsync_generated.person_texts(text, text[])
+-- Values of a row of persons by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.persons AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('name', CASE WHEN t.name IS NOT NULL THEN pg_catalog.format('%s', t.name) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::uuid
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_texts(text, text[]) IS '[pgsync model=persons hash=c75d2de0d42d70ba]';
+
+-- function pgsync_generated.person_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of persons: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_private.require_uuid_id(p_id);
+  RETURN EXISTS (
+    SELECT
+    FROM public.persons AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::uuid
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_sees(text) IS '[pgsync model=persons hash=7044f38147e917a6]';
+
+-- function pgsync_generated.person_diagnose(jsonb)
+-- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_diagnose(p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_problems jsonb := '[]';
+BEGIN
+  BEGIN
+    PERFORM p_data ->> 'name';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'name', 'message', SQLERRM);
+  END;
+  RETURN v_problems;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_diagnose(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_diagnose(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_diagnose(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_diagnose(jsonb) IS '[pgsync model=persons hash=5e4c2a543ff8b128]';
+
+-- function pgsync_generated.person_record()
+-- Trigger, after every change of a row of persons by anybody: writes it to the change log, in the same transaction.
+-- SECURITY DEFINER: any role may write the table, only we write the change log.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_record()
+  RETURNS trigger
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
+  v_role text := pgsync_private.role_name();
+BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+      VALUES (
+        NEW.organization_id,
+        'person',
+        NEW.id::text,
+        'U',
+        pg_catalog.array_remove(
+          ARRAY[
+            CASE WHEN NEW.name IS DISTINCT FROM OLD.name THEN 'name' END,
+            CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
+            CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
+          ]::text[],
+          NULL),
+        NULL,
+        v_commit,
+        v_actor_kind,
+        v_actor_id,
+        v_role
+      );
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'person', OLD.id::text, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'person', NEW.id::text, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.person_record() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_record() FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_generated.person_record() IS '[pgsync model=persons hash=fc69bb0ceb22e8aa]';
+
+-- row_security public.persons (lock: ACCESS EXCLUSIVE, no scan)
+-- Who may see and write rows of persons through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security was off: the permissive policy for everybody keeps what every other role had.
+DROP POLICY IF EXISTS pgsync_public ON public.persons;
+CREATE POLICY pgsync_public ON public.persons
+  AS PERMISSIVE
+  FOR ALL
+  TO PUBLIC
+  USING (true)
+  WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.persons IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+DROP POLICY IF EXISTS pgsync_select ON public.persons;
+CREATE POLICY pgsync_select ON public.persons
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.persons;
+CREATE POLICY pgsync_read_grant ON public.persons
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('person')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.persons;
+CREATE POLICY pgsync_select_writer ON public.persons
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.persons;
+CREATE POLICY pgsync_insert ON public.persons
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.persons;
+CREATE POLICY pgsync_update ON public.persons
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.persons;
+CREATE POLICY pgsync_delete ON public.persons
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+ALTER TABLE public.persons ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.persons (lock: SHARE ROW EXCLUSIVE)
+-- What every write of persons does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.persons
+  FOR EACH STATEMENT
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.persons
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.persons'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.persons;
+    DROP TRIGGER pgsync_31_keep_claims ON public.persons;
+  END IF;
+END
+$claims$;
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.persons
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.person_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.persons
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('person');
+ALTER TABLE public.persons ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.persons ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.persons ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.persons ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.persons
+-- The gateway reads rows of persons, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.persons TO pgsync_writer;
+GRANT SELECT ON TABLE public.persons TO pgsync_gateway;
+
+-- replication public.persons (lock: ACCESS EXCLUSIVE, no scan)
+-- Changes of persons go into the log with the old key, which holds all that visibility depends on.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.persons'::pg_catalog.regclass);
+BEGIN
+  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'persons'
+  ) THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'persons',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.persons'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  ALTER TABLE public.persons REPLICA IDENTITY DEFAULT;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.persons IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'persons'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.persons;
+  END IF;
+END
+$publication$;
+
+
 -- ===== samples =====
 
 -- function pgsync_generated.type_sample_check(jsonb, boolean)
@@ -3601,6 +4944,521 @@ END
 $publication$;
 
 
+-- ===== watches =====
+
+-- function pgsync_generated.watch_check(jsonb, boolean)
+-- Checks the data of a write to watches: known fields, JSON types, required fields, enum values. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
+-- value, PS303 foreign organization. COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_check(p_data jsonb, p_create boolean)
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_field text;
+BEGIN
+  IF p_data - ARRAY['createdAt', 'createdBy', 'id', 'organizationId', 'updatedAt', 'watcherId', 'workspace_id'] <> '{}' THEN
+    SELECT pg_catalog.min(k.k)
+    INTO v_field
+    FROM pg_catalog.jsonb_object_keys(p_data - ARRAY['createdAt', 'createdBy', 'id', 'organizationId', 'updatedAt', 'watcherId', 'workspace_id']) AS k(k);
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s has no field %s', 'watches', pg_catalog.to_json(v_field)),
+      DETAIL = 'fields: ' || 'watcherId, workspace_id',
+      HINT = 'Add the field to the schema and push it, or leave it out.',
+      COLUMN = v_field;
+  END IF;
+  IF p_data ->> 'organizationId' <> pgsync.organization_id() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS303',
+      MESSAGE = 'a row belongs to the organization of the credential that writes it',
+      HINT = 'Leave ' || 'organizationId' || ' out.',
+      COLUMN = 'organizationId';
+  END IF;
+
+  v_field := CASE
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'watcherId') NOT IN ('number', 'string', 'null') THEN 'watcherId'
+    WHEN pg_catalog.jsonb_typeof(p_data -> 'workspace_id') NOT IN ('string', 'null') THEN 'workspace_id'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS105',
+      MESSAGE = pg_catalog.format('%s.%s: the value is a JSON %s', 'watches', v_field, pg_catalog.jsonb_typeof(p_data -> v_field)),
+      DETAIL = 'expected: ' || CASE v_field
+        WHEN 'watcherId' THEN 'a number, or a string of digits'
+        WHEN 'workspace_id' THEN 'a string'
+        END,
+      HINT = 'Send the JSON type that the schema declares.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
+    WHEN p_data -> 'watcherId' = 'null' THEN 'watcherId'
+    WHEN p_data -> 'workspace_id' = 'null' THEN 'workspace_id'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '23502',
+      MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', 'watches', v_field),
+      HINT = 'Send a value.',
+      COLUMN = v_field;
+  END IF;
+
+  IF p_create AND NOT p_data ?& ARRAY['watcherId', 'workspace_id'] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY['watcherId', 'workspace_id']) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', 'watches', v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_check(jsonb, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_check(jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_check(jsonb, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_check(jsonb, boolean) IS '[pgsync model=watches hash=b4e95ea5fee19888]';
+
+-- function pgsync_generated.watch_create(text, jsonb)
+-- Creates a row of watches. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as watch_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.watch_check(p_data, true);
+  INSERT INTO public.watches AS t (
+    organization_id,
+    id,
+    watcher_id,
+    workspace_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    (p_data ->> 'watcherId')::integer,
+    p_data ->> 'workspace_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  )
+  ON CONFLICT (organization_id, id) DO NOTHING;
+  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_create(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_create(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_create(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=267fa32f8562cbd3]';
+
+-- function pgsync_generated.watch_update(text, jsonb)
+-- Updates the given fields of a row of watches. Returns updated, or missing.
+-- Raises: as watch_check; PS106 for an id that the key's type does not take; the table's own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_update(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+BEGIN
+  v_ignored := pgsync_generated.watch_check(p_data, false);
+  UPDATE public.watches AS t
+  SET
+    watcher_id = CASE WHEN p_data ? 'watcherId' THEN (p_data ->> 'watcherId')::integer ELSE t.watcher_id END,
+    workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
+    updated_at = pg_catalog.statement_timestamp()
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_update(text, jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_update(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_update(text, jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_update(text, jsonb) IS '[pgsync model=watches hash=1a202decffdab615]';
+
+-- function pgsync_generated.watch_delete(text)
+-- Deletes a row of watches. Returns deleted, or missing.
+-- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_delete(p_id text)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  DELETE FROM public.watches AS t
+  WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id;
+  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_delete(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_delete(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_delete(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_delete(text) IS '[pgsync model=watches hash=89c5bae621e0a09b]';
+
+-- function pgsync_generated.watch_lock(text, boolean)
+-- Locks a row of watches until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_lock(p_id text, p_exclusive boolean)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF p_exclusive THEN
+    PERFORM
+    FROM public.watches AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR UPDATE;
+  ELSE
+    PERFORM
+    FROM public.watches AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+    FOR SHARE;
+  END IF;
+  RETURN FOUND;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_lock(text, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_lock(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_lock(text, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_lock(text, boolean) IS '[pgsync model=watches hash=8f6e307272317bda]';
+
+-- function pgsync_generated.watch_texts(text, text[])
+-- Values of a row of watches by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
+-- caller. p_fields null: all fields.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_texts(p_id text, p_fields text[])
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
+    FROM public.watches AS t
+    CROSS JOIN LATERAL (
+      VALUES
+        ('id', CASE WHEN t.id IS NOT NULL THEN pg_catalog.format('%s', t.id) END),
+        ('organizationId', CASE WHEN t.organization_id IS NOT NULL THEN pg_catalog.format('%s', t.organization_id) END),
+        ('watcherId', CASE WHEN t.watcher_id IS NOT NULL THEN pg_catalog.format('%s', t.watcher_id) END),
+        ('workspace_id', CASE WHEN t.workspace_id IS NOT NULL THEN pg_catalog.format('%s', t.workspace_id) END),
+        ('createdAt', CASE WHEN t.created_at IS NOT NULL THEN pg_catalog.format('%s', t.created_at) END),
+        ('updatedAt', CASE WHEN t.updated_at IS NOT NULL THEN pg_catalog.format('%s', t.updated_at) END),
+        ('createdBy', CASE WHEN t.created_by IS NOT NULL THEN pg_catalog.format('%s', t.created_by) END)
+    ) AS v(field, value)
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND (p_fields IS NULL OR v.field = ANY (p_fields))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_texts(text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_texts(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_texts(text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_texts(text, text[]) IS '[pgsync model=watches hash=1cabb55c8635bad4]';
+
+-- function pgsync_generated.watch_sees(text)
+-- Whether the caller, whose identity has been set, sees a row of watches: what the policies say, for functions that run as another role.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_sees(p_id text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT
+    FROM public.watches AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+      AND organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_sees(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_sees(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_sees(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_sees(text) IS '[pgsync model=watches hash=47a43994cd4df6da]';
+
+-- function pgsync_generated.watch_diagnose(jsonb)
+-- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_diagnose(p_data jsonb)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_problems jsonb := '[]';
+BEGIN
+  BEGIN
+    PERFORM (p_data ->> 'watcherId')::integer;
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'watcherId', 'message', SQLERRM);
+  END;
+  BEGIN
+    PERFORM p_data ->> 'workspace_id';
+  EXCEPTION
+    WHEN data_exception THEN
+      v_problems := v_problems || pg_catalog.jsonb_build_object('field', 'workspace_id', 'message', SQLERRM);
+  END;
+  RETURN v_problems;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_diagnose(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_diagnose(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_diagnose(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_diagnose(jsonb) IS '[pgsync model=watches hash=7d911a073bad36d0]';
+
+-- function pgsync_generated.watch_record()
+-- Trigger, after every change of a row of watches by anybody: writes it to the change log, in the same transaction.
+-- SECURITY DEFINER: any role may write the table, only we write the change log.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_record()
+  RETURNS trigger
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
+  v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
+  v_role text := pgsync_private.role_name();
+BEGIN
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+      VALUES (
+        NEW.organization_id,
+        'watch',
+        NEW.id,
+        'U',
+        pg_catalog.array_remove(
+          ARRAY[
+            CASE WHEN NEW.watcher_id IS DISTINCT FROM OLD.watcher_id THEN 'watcherId' END,
+            CASE WHEN NEW.workspace_id IS DISTINCT FROM OLD.workspace_id THEN 'workspace_id' END,
+            CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
+            CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
+          ]::text[],
+          NULL),
+        NULL,
+        v_commit,
+        v_actor_kind,
+        v_actor_id,
+        v_role
+      );
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'watch', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'watch', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.watch_record() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_record() FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_generated.watch_record() IS '[pgsync model=watches hash=d77cfcb59928e480]';
+
+-- row_security public.watches (lock: ACCESS EXCLUSIVE, no scan)
+-- Who may see and write rows of watches through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security was off: the permissive policy for everybody keeps what every other role had.
+DROP POLICY IF EXISTS pgsync_public ON public.watches;
+CREATE POLICY pgsync_public ON public.watches
+  AS PERMISSIVE
+  FOR ALL
+  TO PUBLIC
+  USING (true)
+  WITH CHECK (true);
+COMMENT ON POLICY pgsync_public ON public.watches IS
+  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+DROP POLICY IF EXISTS pgsync_select ON public.watches;
+CREATE POLICY pgsync_select ON public.watches
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.watches;
+CREATE POLICY pgsync_read_grant ON public.watches
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('watch')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.watches;
+CREATE POLICY pgsync_select_writer ON public.watches
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.watches;
+CREATE POLICY pgsync_insert ON public.watches
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.watches;
+CREATE POLICY pgsync_update ON public.watches
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.watches;
+CREATE POLICY pgsync_delete ON public.watches
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+ALTER TABLE public.watches ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.watches (lock: SHARE ROW EXCLUSIVE)
+-- What every write of watches does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.watches
+  FOR EACH STATEMENT
+  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.watches
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.watches'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.watches;
+    DROP TRIGGER pgsync_31_keep_claims ON public.watches;
+  END IF;
+END
+$claims$;
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.watches
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.watch_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.watches
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('watch');
+ALTER TABLE public.watches ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.watches ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.watches ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.watches ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.watches
+-- The gateway reads rows of watches, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.watches TO pgsync_writer;
+GRANT SELECT ON TABLE public.watches TO pgsync_gateway;
+
+-- replication public.watches (lock: ACCESS EXCLUSIVE, no scan)
+-- Changes of watches go into the log with the whole old row, because visibility depends on columns that can change.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.watches'::pg_catalog.regclass);
+BEGIN
+  IF v_kind = 'f' THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'watches',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.watches'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  ALTER TABLE public.watches REPLICA IDENTITY FULL;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.watches IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'watches'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.watches;
+  END IF;
+END
+$publication$;
+
+
 -- ===== workspaces =====
 
 -- function pgsync_generated.workspace_check(jsonb, boolean)
@@ -4143,8 +6001,14 @@ BEGIN
     WHEN 'folder' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
     WHEN 'folder_list' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
     WHEN 'folders' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
+    WHEN 'membership' THEN ARRAY['membership', 'membership', 'memberships', 'true', NULL, NULL]
+    WHEN 'memberships' THEN ARRAY['membership', 'membership', 'memberships', 'true', NULL, NULL]
+    WHEN 'person' THEN ARRAY['person', 'person', 'persons', 'true', NULL, NULL]
+    WHEN 'persons' THEN ARRAY['person', 'person', 'persons', 'true', NULL, NULL]
     WHEN 'samples' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL]
     WHEN 'typesample' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL]
+    WHEN 'watch' THEN ARRAY['watch', 'watch', 'watches', 'true', NULL, NULL]
+    WHEN 'watches' THEN ARRAY['watch', 'watch', 'watches', 'true', NULL, NULL]
     WHEN 'workspace' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL]
     WHEN 'workspaces' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL]
     END;
@@ -4154,7 +6018,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.resolve_model(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.resolve_model(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.resolve_model(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=a4f4884c5384c5af]';
+COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=94df00b641bea190]';
 
 -- function pgsync_generated.apply_operation(text, text, text, jsonb)
 -- Runs one operation of a commit on its model. Returns created, exists, updated, deleted or missing.
@@ -4202,6 +6066,24 @@ BEGIN
       RETURN pgsync_generated.folder_delete(p_id);
     END IF;
   END IF;
+  IF p_model = 'membership' THEN
+    IF p_action = 'update' THEN
+      RETURN pgsync_generated.membership_update(p_id, p_data);
+    ELSIF p_action = 'create' THEN
+      RETURN pgsync_generated.membership_create(p_id, p_data);
+    ELSIF p_action = 'delete' THEN
+      RETURN pgsync_generated.membership_delete(p_id);
+    END IF;
+  END IF;
+  IF p_model = 'person' THEN
+    IF p_action = 'update' THEN
+      RETURN pgsync_generated.person_update(p_id, p_data);
+    ELSIF p_action = 'create' THEN
+      RETURN pgsync_generated.person_create(p_id, p_data);
+    ELSIF p_action = 'delete' THEN
+      RETURN pgsync_generated.person_delete(p_id);
+    END IF;
+  END IF;
   IF p_model = 'type_sample' THEN
     IF p_action = 'update' THEN
       RETURN pgsync_generated.type_sample_update(p_id, p_data);
@@ -4209,6 +6091,15 @@ BEGIN
       RETURN pgsync_generated.type_sample_create(p_id, p_data);
     ELSIF p_action = 'delete' THEN
       RETURN pgsync_generated.type_sample_delete(p_id);
+    END IF;
+  END IF;
+  IF p_model = 'watch' THEN
+    IF p_action = 'update' THEN
+      RETURN pgsync_generated.watch_update(p_id, p_data);
+    ELSIF p_action = 'create' THEN
+      RETURN pgsync_generated.watch_create(p_id, p_data);
+    ELSIF p_action = 'delete' THEN
+      RETURN pgsync_generated.watch_delete(p_id);
     END IF;
   END IF;
   IF p_model = 'workspace' THEN
@@ -4230,7 +6121,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) IS '[pgsync hash=34467792571f55a1]';
+COMMENT ON FUNCTION pgsync_generated.apply_operation(text, text, text, jsonb) IS '[pgsync hash=f3e1fa9b333932aa]';
 
 -- function pgsync_generated.lock_row(text, text, boolean)
 -- Locks a row of a model until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -4254,8 +6145,17 @@ BEGIN
   IF p_model = 'folder' THEN
     RETURN pgsync_generated.folder_lock(p_id, p_exclusive);
   END IF;
+  IF p_model = 'membership' THEN
+    RETURN pgsync_generated.membership_lock(p_id, p_exclusive);
+  END IF;
+  IF p_model = 'person' THEN
+    RETURN pgsync_generated.person_lock(p_id, p_exclusive);
+  END IF;
   IF p_model = 'type_sample' THEN
     RETURN pgsync_generated.type_sample_lock(p_id, p_exclusive);
+  END IF;
+  IF p_model = 'watch' THEN
+    RETURN pgsync_generated.watch_lock(p_id, p_exclusive);
   END IF;
   IF p_model = 'workspace' THEN
     RETURN pgsync_generated.workspace_lock(p_id, p_exclusive);
@@ -4267,7 +6167,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.lock_row(text, text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.lock_row(text, text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.lock_row(text, text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.lock_row(text, text, boolean) IS '[pgsync hash=1c7dfc31399c2168]';
+COMMENT ON FUNCTION pgsync_generated.lock_row(text, text, boolean) IS '[pgsync hash=807ac558e9ce199b]';
 
 -- function pgsync_generated.row_texts(text, text, text[])
 -- Values of a row of a model by field, as their types print them; null when there is no such row for the caller.
@@ -4291,8 +6191,17 @@ BEGIN
   IF p_model = 'folder' THEN
     RETURN pgsync_generated.folder_texts(p_id, p_fields);
   END IF;
+  IF p_model = 'membership' THEN
+    RETURN pgsync_generated.membership_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'person' THEN
+    RETURN pgsync_generated.person_texts(p_id, p_fields);
+  END IF;
   IF p_model = 'type_sample' THEN
     RETURN pgsync_generated.type_sample_texts(p_id, p_fields);
+  END IF;
+  IF p_model = 'watch' THEN
+    RETURN pgsync_generated.watch_texts(p_id, p_fields);
   END IF;
   IF p_model = 'workspace' THEN
     RETURN pgsync_generated.workspace_texts(p_id, p_fields);
@@ -4304,7 +6213,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.row_texts(text, text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.row_texts(text, text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.row_texts(text, text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.row_texts(text, text, text[]) IS '[pgsync hash=deefbb075c749933]';
+COMMENT ON FUNCTION pgsync_generated.row_texts(text, text, text[]) IS '[pgsync hash=64dda00eec1d5a2f]';
 
 -- function pgsync_generated.sees_row(text, text)
 -- Whether the caller, whose identity has been set, sees a row of a model.
@@ -4328,8 +6237,17 @@ BEGIN
   IF p_model = 'folder' THEN
     RETURN pgsync_generated.folder_sees(p_id);
   END IF;
+  IF p_model = 'membership' THEN
+    RETURN pgsync_generated.membership_sees(p_id);
+  END IF;
+  IF p_model = 'person' THEN
+    RETURN pgsync_generated.person_sees(p_id);
+  END IF;
   IF p_model = 'type_sample' THEN
     RETURN pgsync_generated.type_sample_sees(p_id);
+  END IF;
+  IF p_model = 'watch' THEN
+    RETURN pgsync_generated.watch_sees(p_id);
   END IF;
   IF p_model = 'workspace' THEN
     RETURN pgsync_generated.workspace_sees(p_id);
@@ -4341,7 +6259,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.sees_row(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.sees_row(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.sees_row(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=c414d4fd927fe49a]';
+COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=e8e62c893fa59449]';
 
 -- function pgsync_generated.diagnose(text, jsonb)
 -- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].
@@ -4365,8 +6283,17 @@ BEGIN
   IF p_model = 'folder' THEN
     RETURN pgsync_generated.folder_diagnose(p_data);
   END IF;
+  IF p_model = 'membership' THEN
+    RETURN pgsync_generated.membership_diagnose(p_data);
+  END IF;
+  IF p_model = 'person' THEN
+    RETURN pgsync_generated.person_diagnose(p_data);
+  END IF;
   IF p_model = 'type_sample' THEN
     RETURN pgsync_generated.type_sample_diagnose(p_data);
+  END IF;
+  IF p_model = 'watch' THEN
+    RETURN pgsync_generated.watch_diagnose(p_data);
   END IF;
   IF p_model = 'workspace' THEN
     RETURN pgsync_generated.workspace_diagnose(p_data);
@@ -4378,7 +6305,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.diagnose(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.diagnose(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.diagnose(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=434942a01c657123]';
+COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=19b7194a3d9e523e]';
 
 -- function pgsync_generated.claim_scope(text, text)
 -- Whose claims meet on a row of a model: those of the caller's organization, or of everybody (empty) when all organizations share the model.
@@ -4420,5 +6347,59 @@ ALTER FUNCTION pgsync_generated.claims_enforced(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
+
+-- function pgsync_generated.edges(text, text)
+-- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.
+-- Every part is found by an index on the organization and whom the row names, where a push made the table.
+-- Reads as pgsync_writer, whose row security asks for the organization only, never for groups: so nothing here asks itself.
+CREATE OR REPLACE FUNCTION pgsync_generated.edges(p_organization text, p_participant text)
+  RETURNS TABLE (model text, row_id text, sync_group text, writer text)
+  LANGUAGE sql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+  SELECT
+    'memberships'::text,
+    t.id::text,
+    'workspace:' || t.workspace_id::text,
+    t.xmin::text
+  FROM public.memberships AS t
+  WHERE t.organization_id = p_organization
+    AND t.person_id = pgsync_private.as_uuid(p_participant)
+    AND t.workspace_id IS NOT NULL
+  UNION ALL
+  SELECT
+    'watches'::text,
+    t.id::text,
+    'workspace:' || t.workspace_id::text,
+    t.xmin::text
+  FROM public.watches AS t
+  WHERE t.organization_id = p_organization
+    AND t.watcher_id = pgsync_private.as_integer(p_participant)
+    AND t.workspace_id IS NOT NULL
+$function$;
+
+ALTER FUNCTION pgsync_generated.edges(text, text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.edges(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.edges(text, text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=758bfeeced5f799a]';
+
+-- function pgsync_generated.edge_kinds()
+-- The kinds of the sync groups that memberships can grant.
+CREATE OR REPLACE FUNCTION pgsync_generated.edge_kinds()
+  RETURNS text[]
+  LANGUAGE sql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+  SELECT ARRAY['workspace']::text[];
+$function$;
+
+ALTER FUNCTION pgsync_generated.edge_kinds() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.edge_kinds() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.edge_kinds() TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.edge_kinds() IS '[pgsync hash=d26b58b8f0a519d0]';
 
 COMMIT;
