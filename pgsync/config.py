@@ -18,6 +18,7 @@ PREFIX: Final = "PGSYNC_"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
+Switch = Literal["on", "off"]
 
 _MIB: Final = 1024 * 1024
 _SECRET_BYTES: Final = 32  # as long as the signature
@@ -33,8 +34,9 @@ class GatewayConfig:
 
     `database_url` connects as pgsync_gateway and `listener_url` as pgsync_listener (connection strings of libpq).
     `deployment` names the replication slot: gateways that replace one another share it, those that run side by side
-    do not. `ring_seconds` and `ring_bytes` bound how far back a returning client is served without a fresh snapshot.
-    `confirm_seconds` bounds the wait for a commit's echo from the write-ahead log.
+    do not. `slot_failover`: whether standbys keep a copy of the slot, from PostgreSQL 17 on. `ring_seconds` and
+    `ring_bytes` bound how far back a returning client is served without a fresh snapshot. `confirm_seconds`
+    bounds the wait for a commit's echo from the write-ahead log.
 
     `jwt_issuer` is the identity provider whose tokens are taken beside keys, signed with `jwt_secret` (HS256) or with a
     key of `jwt_jwks`, a file or an https URL. `jwt_audience`, when set, must be the token's. The `_claim` settings name
@@ -47,6 +49,7 @@ class GatewayConfig:
     host: str = "127.0.0.1"
     port: int = 8080
     deployment: str = "main"
+    slot_failover: Switch = "on"
     read_pool_size: int = 8
     write_pool_size: int = 16
     body_limit_bytes: int = 8 * _MIB
@@ -74,7 +77,11 @@ class GatewayConfig:
         for name in ("database_url", "listener_url"):
             if not getattr(self, name):
                 raise ConfigError(f"{_spell(name)} is empty; {_MISSING[name]}")
-        for name, allowed in (("log_level", get_args(LogLevel)), ("log_format", get_args(LogFormat))):
+        for name, allowed in (
+            ("log_level", get_args(LogLevel)),
+            ("log_format", get_args(LogFormat)),
+            ("slot_failover", get_args(Switch)),
+        ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{_spell(name)} is {getattr(self, name)!r}, must be one of {', '.join(allowed)}")
         self._check_jwt()

@@ -27,6 +27,7 @@ def root() -> Path:
     raise FileNotFoundError(f"no sql files beside {_PACKAGE}; install pgsync-layer again")
 
 
+@lru_cache(maxsize=64)
 def read(path: str) -> str:
     """The text of one file, e.g. `migrations/0001_state.sql`."""
     return (root() / path).read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ _HELP = {
     "host": "Address to listen on.",
     "port": "Port to listen on; 0 for a free one.",
     "deployment": "Names the replication slot: gateways side by side each need their own.",
+    "slot_failover": "on or off: whether standbys keep a copy of the slot (PostgreSQL 17 and later).",
     "read_pool_size": "Most database connections for reads.",
     "write_pool_size": "Most database connections for writes.",
     "body_limit_bytes": "Largest request body.",

@@ -105,6 +105,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
         feed = Feed(
             config.listener_url,
             deployment=config.deployment,
+            failover=config.slot_failover == "on",
             ring_bytes=config.ring_bytes,
             ring_seconds=config.ring_seconds,
         )

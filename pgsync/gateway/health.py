@@ -11,9 +11,22 @@ from pgsync.stream.feed import Feed
 def health(schema: ServedSchema, feed: Feed) -> tuple[int, bytes]:
     """The HTTP status and body of `GET /api/health`: 503 while the log is not being read."""
     is_connected = feed.is_connected
+    slot = feed.slot_state
     body = {
         "status": "healthy" if is_connected else "degraded",
-        "stream": {"connected": is_connected, "lastSyncId": feed.head},
+        "stream": {
+            "connected": is_connected,
+            "lastSyncId": feed.head,
+            "lagBytes": feed.lag_bytes,
+            "lagSeconds": round(feed.lag_seconds, 3),
+            "slot": {
+                "name": feed.slot,
+                "walStatus": slot and slot.wal_status,
+                "retainedBytes": slot and slot.retained_bytes,
+                "safeBytes": slot and slot.safe_bytes,
+                "failover": slot and slot.failover,
+            },
+        },
         "schema": {"version": schema.current.version, "hash": schema.current.hash},
     }
     return (200 if is_connected else 503), orjson.dumps(body)

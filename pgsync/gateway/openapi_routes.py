@@ -383,7 +383,29 @@ COMPONENTS: Final[Json] = {
 }
 
 _LIMIT: Final[Json] = {"type": "integer", "minimum": 1}
-_HEALTH: Final[Json] = object_of({"status": {"enum": ["healthy", "degraded"]}, "stream": _OBJECT, "schema": _OBJECT})
+_HEALTH: Final[Json] = object_of(
+    {
+        "status": {"enum": ["healthy", "degraded"]},
+        "stream": object_of(
+            {
+                "connected": FLAG,
+                "lastSyncId": NATURAL,
+                "lagBytes": NATURAL,
+                "lagSeconds": {"type": "number", "minimum": 0},
+                "slot": object_of(
+                    {
+                        "name": TEXT,
+                        "walStatus": or_null(TEXT),
+                        "retainedBytes": or_null(NATURAL),
+                        "safeBytes": or_null({"type": "integer"}),
+                        "failover": or_null(FLAG),
+                    }
+                ),
+            }
+        ),
+        "schema": _OBJECT,
+    }
+)
 _BOOTSTRAP: Final[Json] = object_of(
     {"type": {"enum": ["full", "partial"]}, "lastSyncId": NATURAL, "models": _OBJECT, "timestamp": NATURAL},
     {

@@ -70,6 +70,22 @@ class WalLevelError(ReplicationError):
     """The server does not write what logical decoding needs."""
 
 
+class ReplicationRightError(ReplicationError):
+    """The role may not read the log."""
+
+
+class LoginRefusedError(ReplicationError):
+    """The server runs and refuses this login."""
+
+
+class ServerFullError(ReplicationError):
+    """No slot or no walsender is free: it may be again, but nobody waits for that at the start."""
+
+
+class SynchronousStandbyError(ReplicationError):
+    """Every commit on the server would wait for us."""
+
+
 class PublicationMissingError(ReplicationError):
     """Nothing has been installed here, or somebody dropped the publication."""
 
@@ -160,27 +176,31 @@ class Replication(Watched):
         result = await self._command(b"IDENTIFY_SYSTEM")
         return System(_cell(result, 0), int(_cell(result, 1)), parse_lsn(_cell(result, 2)))
 
-    async def create_slot(self, slot: str) -> int:
-        """Makes a logical slot, kept across failover where the server can, and returns the position it starts at.
+    async def create_slot(self, slot: str, *, failover: bool = True) -> int:
+        """Makes a logical slot and returns the position it starts at.
 
-        Waits for every transaction that is open now. Raises WalLevelError, or ReplicationError for a server without a
-        free slot.
+        With `failover` a standby of PostgreSQL 17 or later keeps a copy of it. Waits for every transaction that is open
+        now. Raises WalLevelError, or ServerFullError for a server without a free slot.
         """
-        options = (
-            b"(SNAPSHOT 'nothing', FAILOVER true)" if self.server_version >= _FAILOVER_VERSION else b"NOEXPORT_SNAPSHOT"
-        )
+        kept = failover and self.server_version >= _FAILOVER_VERSION
+        options = b"(SNAPSHOT 'nothing', FAILOVER true)" if kept else b"NOEXPORT_SNAPSHOT"
         command = b"CREATE_REPLICATION_SLOT %b LOGICAL pgoutput %b" % (self._identifier(slot), options)
         try:
             result = await self._command(command)
         except pg_errors.ObjectNotInPrerequisiteState as error:
             raise await self._explain(slot, error) from error
         except pg_errors.ConfigurationLimitExceeded as error:
-            raise ReplicationError(
+            raise ServerFullError(
                 "the server has no free replication slot",
-                hint="Raise max_replication_slots, or drop slots that nobody uses (pg_replication_slots).",
+                hint="Drop slots that nobody uses (`pgsync slots`), or raise max_replication_slots and restart it.",
                 sqlstate=error.sqlstate,
             ) from error
         return parse_lsn(_cell(result, 1))
+
+    async def set_failover(self, slot: str, failover: bool) -> None:
+        """Changes whether a standby keeps a copy of a slot that nobody reads now. From PostgreSQL 17 on."""
+        setting = b"true" if failover else b"false"
+        await self._command(b"ALTER_REPLICATION_SLOT %b (FAILOVER %b)" % (self._identifier(slot), setting))
 
     async def drop_slot(self, slot: str) -> None:
         """Removes a slot; no error when there is none."""
@@ -392,7 +412,7 @@ class Replication(Watched):
             )
         return SlotInvalidatedError(
             f"replication slot {slot!r} cannot be read any more: {error.diag.message_detail or error}",
-            hint="The log grew past max_slot_wal_keep_size while nobody read it.",
+            hint="The server gave up keeping log for it; see max_slot_wal_keep_size and idle_replication_slot_timeout.",
             sqlstate=error.sqlstate,
         )
 

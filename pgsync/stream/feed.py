@@ -25,18 +25,22 @@ from pgsync.names import PUBLICATION, slot_name
 from pgsync.stream.connect import (
     ConnectionLostError,
     ReplicationError,
+    ReplicationRightError,
+    ServerFullError,
     SlotActiveError,
     SlotInvalidatedError,
     SlotMissingError,
+    SynchronousStandbyError,
     System,
     format_lsn,
 )
 from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Group, Grouper
-from pgsync.stream.listener import Listener
+from pgsync.stream.listener import Listener, SlotState
 from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anchor, number_above
 from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
 from pgsync.stream.route import Router
+from pgsync.stream.server import explain_login
 from pgsync.stream.source import Connect, Opened, SlotSource, Source
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Notice, Transaction
@@ -50,7 +54,8 @@ MAINTAIN_SECONDS: Final = 3600.0
 IDLE_CHECKPOINT_BYTES: Final = 1 << 20  # log without changes of ours that is acknowledged at once
 MAX_UNSAMPLED: Final = 256  # transactions without a snapshot; see Timeline.transactions_since_sample
 LAG_WARNING_BYTES: Final = 256 << 20
-LAG_WARNING_SECONDS: Final = 60.0
+WARNING_SECONDS: Final = 60.0
+MAX_SEEN: Final = 3600
 RECENT_COMMITS: Final = 100_000
 STORED_SAMPLES: Final = 1000
 _POLL_SECONDS: Final = 0.01
@@ -77,7 +82,8 @@ class Feed:
     `timeline`, `ring` and `router` are replaced when the stream starts anew (at the start, after a lost slot, with a
     new number line): then whoever asked by `on_restarted` is called, and every session of before has to bootstrap with
     the new router. A connection that is lost and found again replaces nothing. `ring_bytes` and `ring_seconds` bound
-    what a returning client can resume from. `connect` gives the source of messages when it is not a slot of its own.
+    what a returning client can resume from. `failover`: whether a standby keeps a copy of the slot, where the server
+    can. `connect` gives the source of messages when it is not a slot of its own.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Feed:
         *,
         deployment: str,
         publication: str = PUBLICATION,
+        failover: bool = True,
         connect: Connect | None = None,
         ring_bytes: int = DEFAULT_MAX_BYTES,
         ring_seconds: float = DEFAULT_MAX_SECONDS,
@@ -94,7 +101,9 @@ class Feed:
     ) -> None:
         self._conninfo = conninfo
         self._slot = slot_name(deployment)
-        self._connect = connect or partial(SlotSource.connect, conninfo, slot=self._slot, publication=publication)
+        self._connect = connect or partial(
+            SlotSource.connect, conninfo, slot=self._slot, publication=publication, failover=failover
+        )
         self._ring_bytes = ring_bytes
         self._ring_seconds = ring_seconds
         self._checkpoint_seconds = checkpoint_seconds
@@ -108,7 +117,7 @@ class Feed:
         self.schema: ActiveSchema = EMPTY
         self.epoch = ""
         self.lag_bytes = 0
-        self.retained_bytes = 0
+        self.slot_state: SlotState | None = None
 
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -127,7 +136,6 @@ class Feed:
         # Checkpoints
         self._due = asyncio.Event()
         self._storing = asyncio.Lock()
-        self._confirmed_lsn = 0
         self._positions: list[list[Any]] = []
         self._stored: deque[int] = deque()
         self._stored_lsn = 0
@@ -136,7 +144,10 @@ class Feed:
         # Samples
         self._unsampled = False
         self._last_change = 0.0
-        self._last_lag_warning = float("-inf")
+        # Lag
+        self._seen: deque[tuple[float, int]] = deque(maxlen=MAX_SEEN)
+        self._lost_at: float | None = None
+        self._last_warning: dict[Event, float] = {}
 
         self._recent: OrderedDict[str, int] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[int | None]]] = {}
@@ -152,6 +163,17 @@ class Feed:
     def slot(self) -> str:
         """The name of the replication slot."""
         return self._slot
+
+    @property
+    def lag_seconds(self) -> float:
+        """For how long something has been in the log that the stream has not handled yet; exact to a second."""
+        now = time.monotonic()
+        while self._seen and self._seen[0][1] <= self._lsn:
+            self._seen.popleft()
+        since = [moment for moment, _ in list(self._seen)[:1]]
+        if self._lost_at is not None:
+            since.append(self._lost_at)
+        return now - min(since, default=now)
 
     @property
     def is_connected(self) -> bool:
@@ -246,10 +268,16 @@ class Feed:
             if self._caught_up.is_set():
                 retry_seconds = FIRST_RETRY_SECONDS
             self._disconnect()
-            if not _may_pass(error):
-                log.emit(Event.STREAM_FAILED, slot=self._slot, error=error)
+            if not _may_pass(error, was_connected=self._system is not None):
+                log.emit(Event.STREAM_FAILED, slot=self._slot, error=error, meaning=_meaning(error))
                 raise error
-            log.emit(Event.STREAM_DISCONNECTED, slot=self._slot, error=error, retry_seconds=retry_seconds)
+            log.emit(
+                Event.STREAM_DISCONNECTED,
+                slot=self._slot,
+                error=error,
+                meaning=_meaning(error),
+                retry_seconds=retry_seconds,
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(retry_seconds):
                     await self._stopping.wait()
@@ -257,6 +285,8 @@ class Feed:
 
     def _disconnect(self) -> None:
         """Nobody waits for a stream that is down: what they committed is in the database all the same."""
+        if self._is_connected or self._lost_at is None:
+            self._lost_at = time.monotonic()
         self._is_connected = False
         self._caught_up.clear()
         for waiters in self._waiters.values():
@@ -265,7 +295,11 @@ class Feed:
 
     async def _connection(self) -> None:
         """One connection from its opening to its loss, or to the end of the feed."""
-        listener = await Listener.connect(self._conninfo, application_name=f"pgsync listener {self._slot}")
+        try:
+            listener = await Listener.connect(self._conninfo, application_name=f"pgsync listener {self._slot}")
+        except psycopg.OperationalError as error:
+            refused = None if self._system is not None else await explain_login(self._conninfo, error)
+            raise error if refused is None else refused from error
         try:
             source = await self._connect(listener)
             try:
@@ -299,6 +333,7 @@ class Feed:
         # Everything in the log before this anchor has been handled when it comes.
         await self._read_anchor(listener, uuid4().hex)
         log.emit(Event.STREAM_CONNECTED, slot=self._slot, lsn=format_lsn(self._lsn), sync_id=self.head)
+        self._lost_at = None
         self._caught_up.set()
 
     async def _open(self, listener: Listener, source: Source) -> None:
@@ -343,7 +378,6 @@ class Feed:
         now = await listener.now()
         self._grouper = Grouper(schema, reference_xid=now.snapshot.xmax)
         self._start_version = schema.version
-        self._confirmed_lsn = start_lsn
         self._set_schema(schema)
         self._numberer = Numberer(start_lsn=start_lsn, head=None if checkpoint is None else checkpoint.sync_id)
         if checkpoint is not None:
@@ -548,7 +582,8 @@ class Feed:
             if self._due.is_set() or now >= next_checkpoint:
                 self._due.clear()
                 next_checkpoint = now + self._checkpoint_seconds
-                if self.head != self._stored_head or self._lsn - self._stored_lsn > IDLE_CHECKPOINT_BYTES:
+                idle_bytes = 0 if self._is_pressed else IDLE_CHECKPOINT_BYTES
+                if self.head != self._stored_head or self._lsn - self._stored_lsn > idle_bytes:
                     await self._store_checkpoint(listener)
                 self._acknowledge(source)
                 await self._measure(listener)
@@ -579,24 +614,54 @@ class Feed:
             log.emit(Event.CHECKPOINT_STORED, lsn=format_lsn(lsn), sync_id=head)
 
     def _acknowledge(self, source: Source) -> None:
-        """Tells the server the newest checkpoint before everything that the ring holds: there a restart resumes."""
-        tail_lsn = self.ring.tail_lsn()
+        """Tells the server the newest checkpoint before everything that the ring holds: there a restart resumes.
+
+        When the server is about to give up the slot for the log that it keeps, the newest checkpoint at all: better
+        that a restart has less to resume from than that everybody bootstraps now.
+        """
+        tail_lsn = self._lsn if self._is_pressed else self.ring.tail_lsn()
         acknowledged = 0
         while self._stored and self._stored[0] <= tail_lsn:
             acknowledged = self._stored.popleft()
         if acknowledged:
             source.confirm(acknowledged)
-            self._confirmed_lsn = acknowledged
+
+    @property
+    def _is_pressed(self) -> bool:
+        """Whether more than half of the log that the server will keep for the slot is used up."""
+        state = self.slot_state
+        return (
+            state is not None
+            and state.safe_bytes is not None
+            and state.retained_bytes is not None
+            and state.safe_bytes < state.retained_bytes
+        )
 
     async def _measure(self, listener: Listener) -> None:
         now = await listener.now()
+        self.slot_state = state = await listener.slot(self._slot)
         self._grouper.reference_xid = max(self._grouper.reference_xid, now.snapshot.xmax)
         self.lag_bytes = max(now.lsn - self._lsn, 0)
-        self.retained_bytes = max(now.lsn - self._confirmed_lsn, 0)
+        if self.lag_bytes:
+            self._seen.append((time.monotonic(), now.lsn))
+        if self.lag_bytes > LAG_WARNING_BYTES:
+            self._warn(Event.STREAM_LAGGING, lag_bytes=self.lag_bytes, lag_seconds=round(self.lag_seconds, 1))
+        if state is not None and self._is_pressed:
+            self._warn(
+                Event.SLOT_AT_RISK,
+                wal_status=state.wal_status,
+                retained_bytes=state.retained_bytes,
+                safe_bytes=state.safe_bytes,
+                meaning="the server drops the slot when it is further behind; raise max_slot_wal_keep_size,"
+                " or end transactions that have been open for long",
+            )
+
+    def _warn(self, event: Event, **fields: Any) -> None:
+        """Logs it, but not every second."""
         moment = time.monotonic()
-        if self.lag_bytes > LAG_WARNING_BYTES and moment - self._last_lag_warning > LAG_WARNING_SECONDS:
-            self._last_lag_warning = moment
-            log.emit(Event.STREAM_LAGGING, slot=self._slot, lag_bytes=self.lag_bytes)
+        if moment - self._last_warning.get(event, float("-inf")) > WARNING_SECONDS:
+            self._last_warning[event] = moment
+            log.emit(event, slot=self._slot, **fields)
 
 
 def _settle(waiter: asyncio.Future[int | None], value: int | None) -> None:
@@ -611,8 +676,15 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _may_pass(error: BaseException) -> bool:
+def _meaning(error: BaseException) -> str | None:
+    """What an error of ours says to the operator."""
+    return f"{error}. {error.hint}".removesuffix(". ") if isinstance(error, ReplicationError) else None
+
+
+def _may_pass(error: BaseException, *, was_connected: bool) -> bool:
     """Whether connecting again can help."""
+    if isinstance(error, ServerFullError | ReplicationRightError | SynchronousStandbyError):
+        return was_connected  # a gateway that serves holds out until somebody has put it right
     return isinstance(
         error,
         ConnectionLostError

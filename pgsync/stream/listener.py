@@ -15,6 +15,7 @@ import orjson
 import psycopg
 from psycopg.rows import TupleRow
 
+from pgsync import sqlfiles
 from pgsync.models import ActiveSchema, active_schema_from_json
 from pgsync.stream.connect import format_lsn, parse_lsn, with_settings
 from pgsync.stream.number import Checkpoint
@@ -29,11 +30,41 @@ _LAST_LSN: Final = "FFFFFFFF/FFFFFFFF"
 
 @dataclass(frozen=True, slots=True)
 class SlotState:
-    """`is_lost`: the server has removed log that the slot needs. `is_active`: somebody reads from it."""
+    """A replication slot as the server sees it.
+
+    `is_lost`: the server has removed log that the slot needs, or has invalidated it for `reason` (from PostgreSQL 17).
+    `is_active`: somebody reads from it. `wal_status` as in pg_replication_slots. `safe_bytes`: how much may be written
+    before the slot is in danger, None without a limit. `retained_bytes`: log that is kept for it. `failover` is None on
+    a server that knows no such slots.
+    """
 
     confirmed_lsn: int
     is_lost: bool
     is_active: bool
+    wal_status: str | None
+    safe_bytes: int | None
+    retained_bytes: int | None
+    failover: bool | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What a server allows to `role`, who reads its log, and when it gives up a slot that stays behind.
+
+    `keep_bytes` is max_slot_wal_keep_size, `idle_seconds` idle_replication_slot_timeout; None is without limit.
+    `synchronous_standbys` and `failover_standbys` are synchronous_standby_names and synchronized_standby_slots.
+    """
+
+    role: str
+    may_replicate: bool
+    senders: int
+    max_senders: int
+    keep_bytes: int | None
+    idle_seconds: float | None
+    wal_keep_bytes: int
+    synchronous_standbys: str
+    failover_standbys: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +125,15 @@ class Listener:
 
     async def slot(self, name: str) -> SlotState | None:
         """The state of a replication slot of this database, None when there is no such slot."""
-        row = await self._row_or_none(
-            "SELECT confirmed_flush_lsn::text, wal_status, active FROM pg_replication_slots"
-            " WHERE slot_name = %s AND database = current_database()",
-            name,
-        )
+        row = await self._row_or_none(sqlfiles.read("slots/state.sql"), name)
         if row is None:
             return None
-        return SlotState(0 if row[0] is None else parse_lsn(row[0]), row[0] is None or row[1] == "lost", row[2])
+        confirmed, is_lost, *rest = row
+        return SlotState(0 if confirmed is None else parse_lsn(confirmed), is_lost or confirmed is None, *rest)
+
+    async def limits(self) -> ServerLimits:
+        """What the server allows, and when it gives up a slot."""
+        return ServerLimits(*await self._row(sqlfiles.read("slots/server.sql")))
 
     async def schema(self, version: int | None = None) -> ActiveSchema | None:
         """The active schema, or that of a version; None when there is no such version (`EMPTY` when none is active)."""

@@ -14,6 +14,7 @@ from pgsync.log import Event
 from pgsync.models import EMPTY
 from pgsync.stream.connect import ConnectionLostError, Replication, SlotActiveError, System, format_lsn
 from pgsync.stream.listener import Listener
+from pgsync.stream.server import check_synchronous, explain_refusal, tell_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +66,41 @@ Connect = Callable[[Listener], Awaitable[Source]]
 
 
 class SlotSource:
-    """The replication slot that this process reads itself. `listener` is the connection beside it."""
+    """The replication slot that this process reads itself. `listener` is the connection beside it.
 
-    def __init__(self, replication: Replication, listener: Listener, *, slot: str, publication: str) -> None:
+    `failover`: whether a standby keeps a copy of the slot, where the server can.
+    """
+
+    def __init__(
+        self, replication: Replication, listener: Listener, *, slot: str, publication: str, failover: bool
+    ) -> None:
         self._replication = replication
         self._listener = listener
         self._slot = slot
         self._publication = publication
+        self._failover = failover
         self.read = replication.read
         self.confirm = replication.confirm
         self.close = replication.close
 
     @classmethod
-    async def connect(cls, conninfo: str, listener: Listener, *, slot: str, publication: str) -> Self:
-        """Opens the replication connection; raises as `Replication.connect` does."""
-        replication = await Replication.connect(conninfo, application_name=f"pgsync stream {slot}")
-        return cls(replication, listener, slot=slot, publication=publication)
+    async def connect(
+        cls, conninfo: str, listener: Listener, *, slot: str, publication: str, failover: bool = True
+    ) -> Self:
+        """Opens the replication connection.
+
+        Raises ConnectionLostError, or what stands in the way and only an operator can change: ReplicationRightError,
+        ServerFullError, SynchronousStandbyError.
+        """
+        name = application_name(slot)
+        limits = await listener.limits()
+        check_synchronous(limits, name)
+        try:
+            replication = await Replication.connect(conninfo, application_name=name)
+        except ConnectionLostError as error:
+            raise await explain_refusal(listener, error) from error
+        tell_limits(limits, slot, failover=failover and limits.failover_standbys is not None)
+        return cls(replication, listener, slot=slot, publication=publication, failover=failover)
 
     @property
     def sent_lsn(self) -> int:
@@ -91,9 +111,11 @@ class SlotSource:
         """See `Source`."""
         system = await self._replication.identify()
         state = await self._listener.slot(self._slot)
-        if state is not None and not state.is_lost:
-            return Opened(system, state.confirmed_lsn)
-        return await self.renew()
+        if state is None or state.is_lost:
+            return await self.renew()
+        if state.failover is not None and state.failover != self._failover and not state.is_active:
+            await self._replication.set_failover(self._slot, self._failover)
+        return Opened(system, state.confirmed_lsn)
 
     async def renew(self) -> Opened:
         """See `Source`. A slot that somebody reads is left alone: SlotActiveError."""
@@ -102,14 +124,20 @@ class SlotSource:
         if state is not None:
             if state.is_active:
                 raise SlotActiveError(f"replication slot {self._slot!r} is in use")
-            log.emit(Event.SLOT_LOST, slot=self._slot)
+            log.emit(
+                Event.SLOT_LOST,
+                slot=self._slot,
+                reason=state.reason or ("log was removed" if state.is_lost else "no checkpoint of its position"),
+                meaning="a new slot is made, and every client that was served from this one bootstraps",
+            )
             await replication.drop_slot(self._slot)
         schema = await listener.schema() or EMPTY
-        lsn = await replication.create_slot(self._slot)
+        lsn = await replication.create_slot(self._slot, failover=self._failover)
         if (await listener.schema() or EMPTY).version != schema.version:
             await replication.drop_slot(self._slot)
             raise ConnectionLostError("a schema was pushed while the slot was made")
-        log.emit(Event.SLOT_CREATED, slot=self._slot, lsn=format_lsn(lsn))
+        made = await listener.slot(self._slot)
+        log.emit(Event.SLOT_CREATED, slot=self._slot, lsn=format_lsn(lsn), failover=made and made.failover)
         return Opened(await replication.identify(), lsn, new_under=schema.version)
 
     async def start(self, from_lsn: int) -> None:
@@ -118,3 +146,8 @@ class SlotSource:
         state = await self._listener.slot(self._slot)
         if state is None or state.confirmed_lsn > from_lsn:
             raise ConnectionLostError("somebody else read from the slot meanwhile")
+
+
+def application_name(slot: str) -> str:
+    """What the walsender of a slot is called in pg_stat_replication, and in synchronous_standby_names."""
+    return f"pgsync stream {slot}"

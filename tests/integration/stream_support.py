@@ -52,6 +52,7 @@ def recorded(
     ring_seconds: float = 3600.0,
     checkpoint_seconds: float = 0.1,
     heartbeat_seconds: float = 0.05,
+    failover: bool = True,
 ) -> Recorded:
     """A feed that is not started yet."""
     feed = Feed(
@@ -61,6 +62,7 @@ def recorded(
         ring_seconds=ring_seconds,
         checkpoint_seconds=checkpoint_seconds,
         heartbeat_seconds=heartbeat_seconds,
+        failover=failover,
     )
     result = Recorded(feed)
 

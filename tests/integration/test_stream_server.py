@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from pgsync import log
 from pgsync.dev.embedded import EmbeddedPostgres, bundled_bin_dir
 from pgsync.push import push
 from pgsync.schema import Model, Schema
-from pgsync.stream.connect import Replication, WalLevelError
-from tests.integration.stream_support import recorded, running, until
+from pgsync.stream.connect import (
+    LoginRefusedError,
+    Replication,
+    ReplicationRightError,
+    ServerFullError,
+    SynchronousStandbyError,
+    WalLevelError,
+)
+from pgsync.stream.ring import Fallen
+from pgsync.stream.source import application_name
+from tests.integration.stream_support import LISTENER, recorded, running, until
 from tests.postgres import Database, Server
 
 
@@ -100,3 +113,123 @@ async def test_server_without_logical_decoding_is_refused_with_the_remedy(server
                 await replication.create_slot("pgsync_a")
         finally:
             await replication.close()
+
+
+SMALL = {"max_slot_wal_keep_size": "1MB", "max_wal_size": "32MB", "min_wal_size": "32MB"}
+
+
+def write_log(database: Database, times: int, *, size_bytes: int = 20_000_000) -> None:
+    """So much log each time, up to the end of a segment, and a checkpoint, which removes what no slot may keep."""
+    for _ in range(times):
+        database.execute("SELECT pg_logical_emit_message(false, 'test', repeat('x', %s))", (size_bytes,))
+        database.execute("SELECT pg_switch_wal()")
+        database.execute("CHECKPOINT")
+
+
+async def test_slot_invalidated_under_a_connected_gateway_is_made_anew_in_seconds(server: Server) -> None:
+    with server_of_its_own(server, **SMALL) as (_, database):
+        push(database.dsn, TASKS)
+        async with running(database, "a") as a:
+            insert(database, 1, 5)
+            await a.has(5)
+            epoch = a.feed.epoch
+            with database.connect(autocommit=False) as connection:  # no slot gets past a transaction that is open
+                connection.execute("INSERT INTO tasks (id, organization_id) VALUES ('open', 'o1')")
+                await asyncio.to_thread(write_log, database, 4)
+            await until(lambda: a.restarts == 2 and a.feed.is_connected, "another slot")
+            insert(database, 6, 6)
+            await a.has(6)
+            assert a.changes[-1][3] == "t6"
+            assert a.changes[-1][0] > a.changes[-2][0] + 1
+            assert a.feed.epoch != epoch
+            with pytest.raises(Fallen):
+                a.feed.ring.locate(a.changes[4][0])
+
+
+async def test_gateway_that_keeps_up_never_loses_its_slot_to_what_its_ring_holds(server: Server) -> None:
+    limits = SMALL | {"max_slot_wal_keep_size": "64MB"}
+    with server_of_its_own(server, **limits) as (_, database):
+        push(database.dsn, TASKS)
+        async with running(database, "a", ring_seconds=3600) as a:
+            room = "SELECT safe_wal_size > 20000000 FROM pg_replication_slots"  # for the next segment
+            for i in range(1, 13):
+                insert(database, i, i)
+                await a.has(i)
+                await asyncio.to_thread(write_log, database, 1, size_bytes=5_000_000)
+                await until(lambda: database.execute(room) == [(True,)], "the slot to be moved on")
+            assert a.restarts == 1
+            assert database.execute("SELECT wal_status <> 'lost' FROM pg_replication_slots") == [(True,)]
+            assert [row for *_, row in a.changes] == [f"t{i}" for i in range(1, 13)]
+            a.feed.ring.locate(a.changes[0][0])
+
+
+async def test_what_keeps_a_gateway_from_the_log_is_told_with_its_remedy(server: Server) -> None:
+    with server_of_its_own(server, max_wal_senders="1", max_replication_slots="1") as (_, database):
+        push(database.dsn, TASKS)
+
+        unknown = recorded(database, "a")
+        unknown.feed._conninfo = make_conninfo(database.dsn, user="nobody")
+        with pytest.raises(LoginRefusedError, match="nobody") as login:
+            await unknown.feed.start()
+        assert "pg_hba.conf" in login.value.hint
+
+        database.execute(f"ALTER ROLE {LISTENER} NOREPLICATION")
+        with pytest.raises(ReplicationRightError) as right:
+            await recorded(database, "a").feed.start()
+        assert f"ALTER ROLE {LISTENER} REPLICATION" in right.value.hint
+        database.execute(f"ALTER ROLE {LISTENER} REPLICATION")
+
+        other = await Replication.connect(database.dsn, application_name="another")
+        try:
+            with pytest.raises(ServerFullError) as senders:
+                await recorded(database, "a").feed.start()
+            assert "max_wal_senders" in senders.value.hint
+        finally:
+            await other.close()
+
+        database.execute("SELECT pg_create_logical_replication_slot('another', 'pgoutput')")
+        with pytest.raises(ServerFullError) as slots:
+            await recorded(database, "a").feed.start()
+        assert "max_replication_slots" in slots.value.hint
+        database.execute("SELECT pg_drop_replication_slot('another')")
+
+        for names in ("*", f'FIRST 1 (standby, "{application_name("pgsync_a")}")'):
+            database.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+            database.execute("SELECT pg_reload_conf()")
+            await until(
+                lambda names=names: database.execute("SHOW synchronous_standby_names") == [(names,)],  # type: ignore[misc]
+                "the setting",
+            )
+            with pytest.raises(SynchronousStandbyError) as waited:
+                await recorded(database, "a").feed.start()
+            assert "synchronous_standby_names" in waited.value.hint
+        database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        database.execute("SELECT pg_reload_conf()")
+        await until(lambda: database.execute("SHOW synchronous_standby_names") == [("",)], "the setting")
+
+        async with running(database, "a") as a:  # nothing was left behind that would be in the way
+            insert(database, 1, 1)
+            await a.has(1)
+
+
+async def test_limits_of_the_slot_are_told_at_the_start(server: Server) -> None:
+    settings = SMALL | ({"idle_replication_slot_timeout": "1d"} if server.major >= 18 else {})
+    with server_of_its_own(server, **settings) as (_, database):
+        push(database.dsn, TASKS)
+        out = io.StringIO()
+        log.configure(format="json", stream=out)
+        try:
+            async with running(database, "a", failover=False) as a:
+                await until(lambda: a.feed.slot_state is not None, "the state of the slot")
+                assert a.feed.slot_state is not None
+                assert a.feed.slot_state.failover is (False if server.major >= 17 else None)
+            async with running(database, "a") as a:
+                await until(lambda: a.feed.slot_state is not None, "the state of the slot")
+                assert a.feed.slot_state is not None
+                assert a.feed.slot_state.failover is (True if server.major >= 17 else None)
+        finally:
+            log.configure(level="error")
+        told = [line for line in map(orjson.loads, out.getvalue().splitlines()) if line["event"] == "slot_limits"]
+        assert [line["keep_bytes"] for line in told] == [1 << 20] * 2
+        assert {line["idle_seconds"] for line in told} == {86400 if server.major >= 18 else None}
+        assert "every client bootstraps" in told[0]["meaning"]

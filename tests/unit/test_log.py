@@ -29,14 +29,14 @@ def logged(level: str = "debug") -> io.StringIO:
 
 def test_an_event_is_one_line_with_its_name_level_and_fields() -> None:
     out = logged()
-    log.emit(Event.SLOT_CREATED, slot="pgsync_main", lsn="0/1", sync_id=7)
+    log.emit(Event.SLOT_CREATED, slot="pgsync_main", lsn="0/1", failover=True)
     line = json.loads(out.getvalue())
-    assert {name: line[name] for name in ("event", "level", "slot", "lsn", "sync_id")} == {
+    assert {name: line[name] for name in ("event", "level", "slot", "lsn", "failover")} == {
         "event": "slot_created",
         "level": "info",
         "slot": "pgsync_main",
         "lsn": "0/1",
-        "sync_id": 7,
+        "failover": True,
     }
     assert line["timestamp"].endswith("Z")
 
