@@ -1,9 +1,17 @@
 -- What every write of {{ key }} does, whoever writes: direct writes name their role in the log, {% if tenant %}rows keep their organization, {% endif %}{% if enforced %}nothing is written through somebody's claim, {% endif %}every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {{ table }}
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 {% if tenant %}
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
@@ -17,7 +25,15 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
 CREATE OR REPLACE TRIGGER pgsync_30_keep_claims
   AFTER INSERT OR UPDATE OR DELETE ON {{ table }}
   FOR EACH ROW
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '' OR pg_catalog.pg_trigger_depth() > 0)
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+    OR pg_catalog.pg_trigger_depth() > 0
+  )
   EXECUTE FUNCTION pgsync_private.keep_claims(
     '{{ name }}', {{ key_literal }}, {{ id_literal }}, {{ tenant_literal }}, {{ fields_literal }}, {{ conflict_literal }});
 CREATE OR REPLACE TRIGGER pgsync_31_keep_claims

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();

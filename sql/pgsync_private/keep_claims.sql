@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.keep_claims()
   SET enable_seqscan = 'off'
 AS $function$
 DECLARE
-  v_commit boolean := COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') <> '';
+  v_commit boolean := pgsync_private.current_commit() IS NOT NULL;
   v_old jsonb := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
   v_new jsonb := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
   v_kind text := CASE WHEN v_commit THEN pgsync.participant_kind() END;

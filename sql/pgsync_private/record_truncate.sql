@@ -13,7 +13,7 @@ BEGIN
     TG_ARGV[0],
     '',
     'T',
-    NULLIF(pg_catalog.current_setting('pgsync.commit', true), ''),
+    pgsync_private.current_commit(),
     pgsync_private.role_name()
   );
   RETURN NULL;

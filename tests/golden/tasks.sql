@@ -671,7 +671,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -719,7 +719,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.comment_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=bba7764f895d5219]';
+COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=9a5da96895a7f368]';
 
 -- row_security public.comments (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of comments through pgsync. Restrictive policies bind the pgsync roles only.
@@ -788,11 +788,19 @@ ALTER TABLE public.comments ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.comments (lock: SHARE ROW EXCLUSIVE)
 -- What every write of comments does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.comments
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.comments
@@ -1203,7 +1211,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -1250,7 +1258,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.project_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=acd20a66d4aaf479]';
+COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=1e3f87ee07db7e85]';
 
 -- row_security public.projects (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of projects through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1316,11 +1324,19 @@ ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.projects (lock: SHARE ROW EXCLUSIVE)
 -- What every write of projects does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.projects
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.projects
@@ -1800,7 +1816,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -1851,7 +1867,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.task_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=c46e4b00ca9fcc08]';
+COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=67c88958e7675f54]';
 
 -- row_security public.tasks (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of tasks through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1917,11 +1933,19 @@ ALTER TABLE public.tasks ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.tasks (lock: SHARE ROW EXCLUSIVE)
 -- What every write of tasks does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.tasks
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.tasks

@@ -1277,7 +1277,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -1322,7 +1322,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.counter_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.counter_record() IS '[pgsync model=counters hash=74f0dc877c915648]';
+COMMENT ON FUNCTION pgsync_generated.counter_record() IS '[pgsync model=counters hash=829c106c5cb49b05]';
 
 -- row_security public.counters (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of counters through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1388,11 +1388,19 @@ ALTER TABLE public.counters ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.counters (lock: SHARE ROW EXCLUSIVE)
 -- What every write of counters does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.counters
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.counters
@@ -1756,7 +1764,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -1799,7 +1807,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.country_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.country_record() IS '[pgsync model=countries hash=a3933133ea142ba4]';
+COMMENT ON FUNCTION pgsync_generated.country_record() IS '[pgsync model=countries hash=fe8be9f6db93ef57]';
 
 -- row_security public.countries (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of countries through pgsync. Restrictive policies bind the pgsync roles only.
@@ -1862,11 +1870,19 @@ ALTER TABLE public.countries ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.countries (lock: SHARE ROW EXCLUSIVE)
 -- What every write of countries does, whoever writes: direct writes name their role in the log, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.countries
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 DO $claims$
 BEGIN
@@ -2368,7 +2384,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -2418,7 +2434,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.document_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=46f45252ae0b357a]';
+COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=57df28e0e7166ead]';
 
 -- row_security public.documents (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of documents through pgsync. Restrictive policies bind the pgsync roles only.
@@ -2487,11 +2503,19 @@ ALTER TABLE public.documents ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.documents (lock: SHARE ROW EXCLUSIVE)
 -- What every write of documents does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.documents
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.documents
@@ -2888,7 +2912,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -2934,7 +2958,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.folder_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.folder_record() IS '[pgsync model=folders hash=7cbf7685806a66a9]';
+COMMENT ON FUNCTION pgsync_generated.folder_record() IS '[pgsync model=folders hash=278b3abf46f17cde]';
 
 -- row_security public.folder_list (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of folders through pgsync. Restrictive policies bind the pgsync roles only.
@@ -3000,11 +3024,19 @@ ALTER TABLE public.folder_list ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.folder_list (lock: SHARE ROW EXCLUSIVE)
 -- What every write of folders does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.folder_list
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.folder_list
@@ -4716,7 +4748,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -4786,7 +4818,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.type_sample_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.type_sample_record() IS '[pgsync model=samples hash=009e74c6b97e2e41]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_record() IS '[pgsync model=samples hash=4fbd719a4f5f3feb]';
 
 -- row_security public.samples (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of samples through pgsync. Restrictive policies bind the pgsync roles only.
@@ -4852,11 +4884,19 @@ ALTER TABLE public.samples ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.samples (lock: SHARE ROW EXCLUSIVE)
 -- What every write of samples does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.samples
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.samples
@@ -5774,7 +5814,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -5820,7 +5860,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=884d4327331f6241]';
+COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=6647525bfb003add]';
 
 -- row_security public.workspaces (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of workspaces through pgsync. Restrictive policies bind the pgsync roles only.
@@ -5886,11 +5926,19 @@ ALTER TABLE public.workspaces ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.workspaces (lock: SHARE ROW EXCLUSIVE)
 -- What every write of workspaces does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.workspaces
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.workspaces

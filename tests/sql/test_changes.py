@@ -73,6 +73,18 @@ def test_role_is_the_one_that_was_set_not_the_one_that_logged_in(tasks: World, a
     assert tasks.sql("SELECT role_name FROM pgsync_private.change") == [app]
 
 
+def test_direct_write_cannot_pass_itself_off_as_a_commit(tasks: World, app: str) -> None:
+    genuine = ok(tasks.caller().create("projects", "p1", {"name": "x"}))["serverTxId"]
+    connection = tasks.connect(app)
+    for name, value in (("commit", genuine), ("participant_kind", "user"), ("participant_id", "ada"), ("ordinal", "0")):
+        connection.execute(f"SET pgsync.{name} = '{value}'")
+    connection.execute("UPDATE projects SET name = 'y'")
+    connection.execute("TRUNCATE projects CASCADE")
+    assert tasks.sql(
+        "SELECT DISTINCT server_tx_id, actor_id, role_name FROM pgsync_private.change WHERE op IN ('U', 'T')"
+    ) == [(None, None, app)]
+
+
 def test_changed_id_is_the_end_of_one_row_and_the_beginning_of_another(tasks: World) -> None:
     tasks.sql("INSERT INTO projects (organization_id, id, name) VALUES ('acme', 'p1', 'x')")
     tasks.sql("UPDATE projects SET id = 'p2'")
