@@ -102,10 +102,10 @@ class Credential:
     def subscribed(self, groups: frozenset[str]) -> Credential:
         """The same caller with the groups that it asked for.
 
-        Who asked for all that the credential itself holds has narrowed nothing, and may not know yet what a membership
-        has granted since: it gets all of that.
+        Who asked for none by name, or for all that the credential itself holds, has narrowed nothing, and may not know
+        yet what a membership has granted since: it gets all of that.
         """
-        return self if groups >= self.sync_groups else self.with_groups(groups)
+        return self if not groups or groups >= self.sync_groups else self.with_groups(groups)
 
     def may_gain(self, group: str) -> bool:
         """Whether a membership can grant this group."""

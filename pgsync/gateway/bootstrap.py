@@ -24,7 +24,7 @@ from pgsync.gateway.database import Database
 from pgsync.gateway.query import ModelReader
 from pgsync.gateway.snapshot import Reading, read
 from pgsync.stream.feed import Feed
-from pgsync.stream.ring import Fallen
+from pgsync.stream.ring import DEFAULT_GROUP, Fallen
 from pgsync.stream.timeline import Snapshot
 
 DEFAULT_LIMIT: Final = 5000
@@ -46,7 +46,16 @@ def deltas_of(frame: bytes) -> bytes | None:
 
 
 def groups_of(credential: Credential, wanted: Iterable[str]) -> frozenset[str]:
-    """The sync groups that a caller asks for, all of its own when it asks for none.
+    """Those of the credential's own sync groups that a caller asks for, all of them when it asks for none.
+
+    Without those that memberships grant: who may have them, only the database knows. Raises as `asked_groups`.
+    """
+    groups = asked_groups(credential, wanted)
+    return groups & (credential.sync_groups | {DEFAULT_GROUP}) if groups else credential.sync_groups
+
+
+def asked_groups(credential: Credential, wanted: Iterable[str]) -> frozenset[str]:
+    """The sync groups that a caller asks for by name, none for all.
 
     Raises invalid_sync_group, and capability_scope_denied for a group that the credential does not hold. One that a
     membership can grant may be asked for whether there is the membership now or not: it counts when there is.
@@ -54,7 +63,7 @@ def groups_of(credential: Credential, wanted: Iterable[str]) -> frozenset[str]:
     groups = frozenset(wanted)
     for group in groups:
         wire.check_sync_group(group)
-    missing = {group for group in groups - credential.sync_groups - {"default"} if not credential.may_gain(group)}
+    missing = {g for g in groups - credential.sync_groups - {DEFAULT_GROUP} if not credential.may_gain(g)}
     if missing:
         raise PgsyncError(
             "capability_scope_denied",
@@ -62,7 +71,7 @@ def groups_of(credential: Credential, wanted: Iterable[str]) -> frozenset[str]:
             param="syncGroups",
             details={"requiredCapability": {"scope": min(missing)}},
         )
-    return groups or credential.sync_groups
+    return groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +93,17 @@ class Bootstrap:
 
     async def answer(self, credential: Credential, parameters: Sequence[tuple[str, str]]) -> bytes:
         """A partial answer when the deltas since `lastSyncId` are at hand, else rows."""
-        groups = groups_of(credential, _split(parameters, "syncGroups"))
+        asked = asked_groups(credential, _split(parameters, "syncGroups"))
         single = dict(parameters)
         limit = _integer(single.get("limit") or str(DEFAULT_LIMIT), "limit", least=1, most=MAX_LIMIT)
         last_sync_id = _integer(single.get("lastSyncId") or "0", "lastSyncId", least=0, most=2**53)
         models = _split(parameters, "models")
         cursor = single.get("cursor")
         if last_sync_id and not cursor:
-            partial = self._partial(credential, groups, last_sync_id)
+            partial = self._partial(credential, groups_of(credential, asked), last_sync_id)
             if partial is not None:
                 return partial
-        return (await self.full(credential.subscribed(groups), models=models, limit=limit, cursor=cursor)).body
+        return (await self.full(credential.subscribed(asked), models=models, limit=limit, cursor=cursor)).body
 
     def _partial(self, credential: Credential, groups: frozenset[str], last_sync_id: int) -> bytes | None:
         router = self._feed.router

@@ -54,7 +54,7 @@ class Live:
             wire.refuse("invalid_request", "this is a WebSocket: open it as one", param="Upgrade")
         credential = await self._authenticate(request)
         query = request.rel_url.query
-        groups = groups_of(credential, query.getall("syncGroups", [])) & credential.sync_groups
+        groups = groups_of(credential, query.getall("syncGroups", []))
         response = web.WebSocketResponse(
             protocols=(PROTOCOL,),
             max_msg_size=self._frame_limit_bytes,

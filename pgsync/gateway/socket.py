@@ -271,7 +271,7 @@ class Socket:
             if len(wanted) > wire.MAX_SUBSCRIBED_GROUPS:
                 limit = f"a subscription has at most {wire.MAX_SUBSCRIBED_GROUPS} sync groups"
                 wire.refuse("malformed_subscription", limit, param="syncGroups")
-            groups = groups_of(self._credential, wanted) & self._credential.sync_groups if wanted else frozenset[str]()
+            groups = groups_of(self._credential, wanted) if wanted else frozenset[str]()
         except PgsyncError as error:
             groups = self._session.groups
             answer: dict[str, Any] = {"success": False, "error": {"code": error.code, "message": error.message}}
