@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "push": "Install pgsync and a schema into your database.",
     "compile": "Print the SQL that a schema becomes.",
     "serve": "Run a gateway on a database that a schema was pushed to.",
+    "slots": "List the replication slots of gateways, and drop what nobody reads.",
     "keys": "Create, list and revoke the keys that clients send.",
 }
 

@@ -25,3 +25,4 @@ data = click.option(
     metavar="DIR",
     help="Where the database, its log and dev.json are kept.",
 )
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
