@@ -39,6 +39,7 @@ DISPATCHERS = {
     "diagnose": ("diagnose_model", "text, jsonb"),
     "claim_scope": ("claim_scope", "text, text"),
     "claims_enforced": ("claims_enforced", "text"),
+    "claims_preemptible": ("claims_preemptible", "text"),
     "edges": ("edges", "text, text"),
     "edge_kinds": ("edge_kinds", ""),
 }
@@ -112,6 +113,7 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
                 "name": m.name,
                 "shared": m.tenant_column is None,
                 "enforced": m.claims == "enforced",
+                "preemptible": m.preempt,
                 **_archiving(m),
             }
             for m in sorted(models, key=lambda m: m.name)

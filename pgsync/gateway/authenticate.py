@@ -37,6 +37,7 @@ _IDENTITY_KEYS: Final = (
     "capabilityId",
     "onBehalfOf",
     "controlPlaneOnly",
+    "mayPreempt",
 )
 
 

@@ -188,6 +188,7 @@ class Credentials:
                 "userMeta": shown["userMeta"],
                 "label": shown["label"],
                 "onBehalfOf": shown["onBehalfOf"],
+                "mayPreempt": shown["mayPreempt"],
                 "mintedBy": shown["mintedBy"],
                 "rotatedTo": shown["rotatedTo"],
             }

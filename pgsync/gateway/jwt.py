@@ -28,6 +28,7 @@ FETCH_SECONDS: Final = 5.0
 LEEWAY_SECONDS: Final = 5.0
 MAX_JWKS_BYTES: Final = 1024 * 1024
 
+PREEMPT: Final = "claim.preempt"
 _LAST_SECOND: Final = 253402300799  # of the year 9999
 _OPERATION = re.compile(r"[^.\sA-Z]+\.(?:read|create|update|delete)\Z")
 _KINDS: Final = frozenset({"user", "agent", "system"})
@@ -119,7 +120,8 @@ class JwtVerifier:
                 raise _error("jwt_invalid", f"{config.jwt_groups_claim} holds what is no sync group") from error
             groups[group] = None
         # Such a claim may hold the provider's own scopes, too (openid, profile): those grant nothing here.
-        operations = [text for text in _texts(claims, config.jwt_operations_claim) if _OPERATION.match(text)]
+        granted = _texts(claims, config.jwt_operations_claim)
+        operations = [text for text in granted if _OPERATION.match(text)]
         if config.jwt_operations_claim and not operations:
             _refuse("jwt_invalid", f"the token grants nothing: {config.jwt_operations_claim} is missing or empty")
         return {
@@ -137,6 +139,7 @@ class JwtVerifier:
             "userMeta": {},
             "onBehalfOf": None,
             "controlPlaneOnly": False,
+            "mayPreempt": PREEMPT in granted,
             "expiresAt": datetime.fromtimestamp(min(int(claims["exp"]), _LAST_SECOND), UTC).isoformat(),
             "status": "active",
         }

@@ -96,6 +96,7 @@ _CLAIM: Final = [
     "entity_claimed",
     "claim_conflict",
     "claim_lost",
+    "forbidden",
     "queue_too_deep",
     "claim_lease_unavailable",
     "commit_failed",
@@ -178,21 +179,26 @@ _TTL: Final[Json] = {
     ]
 }
 _CLAIM_TARGET: Final[Json] = object_of({}, {"field": TEXT, "fields": _TEXTS, "meta": _OBJECT})
-_CLAIM_BODY: Final[Json] = object_of(
-    {},
-    {
-        "description": TEXT,
-        "queue": FLAG,
-        "ttl": _TTL,
-        "meta": _OBJECT,
-        "target": _CLAIM_TARGET,
-        "claimId": ROW_ID,
-        "reason": TEXT,
+_CLAIM_MEMBERS: Final[Json] = {
+    "description": TEXT,
+    "queue": FLAG,
+    "ttl": _TTL,
+    "meta": _OBJECT,
+    "claimId": ROW_ID,
+    "reason": TEXT,
+    "preempt": {
+        "type": "boolean",
+        "description": "Go ahead of the line and take what is in the way from its holder, where the model is declared"
+        " with preempt=True and the credential was granted claim.preempt.",
     },
-)
+}
+_CLAIM_BODY: Final[Json] = object_of({}, {**_CLAIM_MEMBERS, "target": _CLAIM_TARGET})
 _BEAT: Final[Json] = object_of({}, {"claimId": ROW_ID, "ttl": _TTL, "details": _OBJECT})
 _VERBS: Final[Json] = {"enum": ["read", "create", "update", "delete"]}
-_GRANT: Final[Json] = {"type": "string", "pattern": "^[^.\\sA-Z]+\\.(read|create|update|delete)$"}
+_GRANT: Final[Json] = {
+    "type": "string",
+    "pattern": "^([^.\\sA-Z]+\\.(read|create|update|delete)|claim\\.preempt)$",
+}
 _BEHALF: Final[Json] = object_of({"kind": {"enum": ["user", "agent", "system"]}, "id": _NAME}, closed=True)
 _SECONDS: Final[Json] = {"type": "integer", "minimum": 1, "maximum": 31536000}
 _SESSION: Final[Json] = {
@@ -601,7 +607,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         errors=tuple(_CLAIM),
         body=object_of(
             {"target": object_of({"model": _NAME, "id": ROW_ID}, {"field": TEXT, "fields": _TEXTS, "meta": _OBJECT})},
-            {"description": TEXT, "queue": FLAG, "ttl": _TTL, "meta": _OBJECT, "claimId": ROW_ID, "reason": TEXT},
+            _CLAIM_MEMBERS,
         ),
     ),
     Operation(

@@ -108,6 +108,7 @@ class ModelOptions:
     rule: str | None = None
     conflict: Mapping[ParticipantKind, OnStale] | None = None
     claims: Literal["advisory", "enforced"] = "advisory"
+    preempt: bool = False
     without: tuple[str, ...] = ()
     abstract: bool = False
 
@@ -126,7 +127,8 @@ class Model:
     names the kind; `groups=["inbox:recipient_id"]` puts a row into `inbox:<value>`; without any of these and without a
     parent a row belongs to its organization. `grants=("user", "workspace")` names the two references of a membership.
     `rule` is a boolean SQL expression over columns and `actor.*` that a row must also meet to be read. `conflict` maps
-    participant kinds to `reject`, `notify` or `overwrite`. `claims="enforced"` makes claims hold for direct SQL too.
+    participant kinds to `reject`, `notify` or `overwrite`. `claims="enforced"` makes claims hold for direct SQL too;
+    `preempt=True` lets participants who were granted `claim.preempt` take a claim from its holder when they ask to.
     `without` lists base fields that the table does not have (`createdAt`, `updatedAt`, `createdBy`). `abstract=True`
     makes a base class whose fields its subclasses get.
 
@@ -151,6 +153,7 @@ class Model:
         rule: str | Missing | None = MISSING,
         conflict: Mapping[ParticipantKind, OnStale] | Missing | None = MISSING,
         claims: Literal["advisory", "enforced"] | Missing = MISSING,
+        preempt: bool | Missing = MISSING,
         without: Sequence[str] | Missing = MISSING,
         abstract: bool = False,
     ) -> None:
@@ -175,6 +178,7 @@ class Model:
             "rule": rule,
             "conflict": conflict,
             "claims": claims,
+            "preempt": preempt,
             "without": without if isinstance(without, Missing) else tuple(without),
         }
         options: dict[str, Any] = inherited | {k: v for k, v in said.items() if not isinstance(v, Missing)}

@@ -55,7 +55,9 @@ _MODEL_KEYS: Final = frozenset(
         "routingOnly",
     ]
 )
-_EXTENSION_KEYS: Final = frozenset(["strict", "id", "namespace", "rule", "claims", "without", "fields", "relations"])
+_EXTENSION_KEYS: Final = frozenset(
+    ["strict", "id", "namespace", "rule", "claims", "preempt", "without", "fields", "relations"]
+)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
 _KIND = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -215,6 +217,8 @@ class _Resolver:
             self._report(key, None, f"load {entry['load']!r} is not known", "use instant or lazy")
         if extension.get("claims", "advisory") not in ("advisory", "enforced"):
             self._report(key, None, f"claims {extension['claims']!r} is not known", "use advisory or enforced")
+        if not isinstance(extension.get("preempt", False), bool):
+            self._report(key, None, "preempt is not true or false", "correct preempt")
         self._check_conflict(draft)
         self._resolve_scope(draft)
         for name, (_, meta) in self._declared(draft):
@@ -765,6 +769,7 @@ class _Resolver:
             load=entry.get("load", "instant"),
             conflict=entry.get("conflict"),
             claims=extension.get("claims", "advisory"),
+            preempt=extension.get("preempt", False) is True,
             hash=model_hash(entry),
         )
 

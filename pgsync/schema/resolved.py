@@ -81,6 +81,7 @@ class ResolvedModel:
     load: str
     conflict: Mapping[str, str] | None
     claims: str
+    preempt: bool
     hash: str
 
     def field(self, name: str) -> ResolvedField | None:

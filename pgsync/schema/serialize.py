@@ -163,6 +163,8 @@ class _ModelWriter:
             self._extension["rule"] = options.rule
         if options.claims != "advisory":
             self._extension["claims"] = options.claims
+        if options.preempt:
+            self._extension["preempt"] = True
         if options.without:
             self._extension["without"] = list(options.without)
         if self._extended_fields:

@@ -1,9 +1,11 @@
 -- Takes a lease on a row, or on parts of it, for an authenticated identity, or a place in line for it. The row need not exist; one that is
 -- there must be one that the participant sees, or he could keep others from rows that are none of his business.
--- p_request: {"model", "id", "claimId", "description" (or "reason"), "queue", "ttl", "meta", "target": {"model", "id", "field", "fields", "meta"}}
+-- p_request: {"model", "id", "claimId", "description" (or "reason"), "queue", "ttl", "meta", "target": {"model", "id", "field", "fields", "meta"},
+-- "preempt"}
 -- p_new_id: the id of a new claim whose claimId the request leaves open; a repeated call with the same one finds what the first one made.
 -- A claim belongs to the participant: one that holds these parts already, with whichever credential, gets the same lease again.
--- A newcomer overtakes nobody: it is let in beside holders and waiters only if its parts are disjoint from theirs.
+-- A newcomer overtakes nobody: it is let in beside holders and waiters only if its parts are disjoint from theirs. With preempt it goes ahead
+-- of the line, and takes the leases in its way from their holders, where model and credential allow that (pgsync_private.check_preempt).
 -- On a model with claims="enforced" it waits for the writers of the row that are under way, whoever they are.
 -- Answer: {"outcome": "answered", "status": 201 or 202, "answer"}, or {"outcome": "refused", "error": {"code", "message", ..}} with
 -- entity_claimed (when queue is false), entity_not_found, claim_lost (claimId has ended), queue_too_deep, malformed_claim and those of grants and models.
@@ -35,6 +37,7 @@ DECLARE
   v_claim pgsync_private.claim;
   v_now timestamptz;
   v_waiting integer;
+  v_token bigint;
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
@@ -47,7 +50,8 @@ BEGIN
   v_ignored := pgsync.set_identity_v1(p_identity);
   v_problem := COALESCE(
     pgsync_private.check_claim_request(p_request),
-    pgsync_private.check_claim_target(p_identity, v_model, v_model_key, v_id, true));
+    pgsync_private.check_claim_target(p_identity, v_model, v_model_key, v_id, true),
+    CASE WHEN p_request -> 'preempt' = 'true' THEN pgsync_private.check_preempt(p_identity, v_model[1], v_model_key) END);
   IF v_problem IS NOT NULL THEN
     RETURN pgsync_private.claim_refusal(v_problem);
   END IF;
@@ -82,7 +86,7 @@ BEGIN
       RETURN pgsync_private.refusal(
         'claim_lost',
         pg_catalog.format('claim %s on %s/%s has ended', v_claim_id, v_model_key, v_id),
-        pg_catalog.jsonb_build_object('claimId', v_claim_id));
+        pg_catalog.jsonb_build_object('claimId', v_claim_id, 'reason', pgsync_private.claim_end_reason(v_claim)));
     END IF;
   END IF;
   IF v_claim_id IS NULL AND v_claim.id IS NULL THEN
@@ -114,6 +118,22 @@ BEGIN
     WHEN v_claim.status = 'active' THEN '{}'
     ELSE pgsync_private.claims_in_the_way(v_scope, v_model[1], v_id, v_organization, v_kind, v_participant, v_parts, v_claim.place)
   END;
+  IF p_request -> 'preempt' = 'true' AND v_claim.status = 'queued' THEN
+    v_token := pgsync_private.preempt_claims(p_identity, v_scope, v_model[1], v_id, v_parts);
+    IF v_token IS NOT NULL THEN
+      UPDATE pgsync_private.claim AS c
+      SET status = 'active',
+          fence_token = v_token,
+          granted_at = v_now,
+          granted_snapshot = pg_catalog.pg_current_snapshot(),
+          expires_at = v_now + v_ttl
+      WHERE c.organization_id = v_organization
+        AND c.id = v_claim.id
+      RETURNING c.* INTO v_claim;
+      v_ignored := pgsync_private.record_claim_event(v_claim, 'granted', NULL, true);
+      v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], v_id);
+    END IF;
+  END IF;
   IF v_claim.id IS NOT NULL THEN
     RETURN pgsync_private.claim_state(v_claim, v_model_key, v_in_the_way[1]);
   END IF;
@@ -134,7 +154,10 @@ BEGIN
   END IF;
 
   v_claim.status := 'active';
-  IF pg_catalog.cardinality(v_in_the_way) > 0 THEN
+  IF p_request -> 'preempt' = 'true' AND pg_catalog.cardinality(v_in_the_way) > 0 THEN
+    v_token := pgsync_private.preempt_claims(p_identity, v_scope, v_model[1], v_id, v_parts);
+  END IF;
+  IF v_token IS NULL AND pg_catalog.cardinality(v_in_the_way) > 0 THEN
     IF p_request -> 'queue' = 'false' THEN
       RETURN pgsync_private.claim_refusal(
         pgsync_private.claim_conflict('entity_claimed', v_organization, v_model_key, v_id, v_in_the_way));
@@ -179,7 +202,7 @@ BEGIN
     v_now + CASE s.status WHEN 'active' THEN v_ttl ELSE pgsync_private.claim_ticket_lease() END,
     CASE s.status WHEN 'active' THEN v_now END,
     CASE s.status WHEN 'active' THEN pg_catalog.pg_current_snapshot() END,
-    CASE s.status WHEN 'active' THEN pgsync_private.next_claim_fence_token(v_scope, v_model[1], v_id) END,
+    CASE s.status WHEN 'active' THEN COALESCE(v_token, pgsync_private.next_claim_fence_token(v_scope, v_model[1], v_id)) END,
     v_row_seen
   FROM (VALUES (v_claim.status)) AS s(status)
   RETURNING c.* INTO v_claim;
@@ -187,6 +210,9 @@ BEGIN
     WHEN 'active' THEN pgsync_private.record_claim_event(v_claim, 'granted', NULL, false)
     ELSE pgsync_private.record_claim_event(v_claim, 'queued', pgsync_private.claim_position(v_claim), true)
   END;
+  IF v_token IS NOT NULL THEN
+    v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], v_id); -- a holder may have kept out more than its successor does
+  END IF;
   RETURN pgsync_private.claim_state(v_claim, v_model_key, v_in_the_way[1]);
 END
 $function$;

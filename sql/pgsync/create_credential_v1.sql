@@ -1,6 +1,7 @@
 -- Stores a credential for a key that the caller has made; only its SHA-256 (hex) is handed over.
 -- p_request: keyHash, keyKind (sk, rk, ek, pk), organizationId, participantKind, participantId; optional: operations
--- (empty: everything, for pk: *.read), syncGroups (default: the organization's and the participant's own, and what memberships grant), expiresAt, label, userMeta,
+-- (empty: everything, for pk: *.read; claim.preempt among them is kept apart),
+-- syncGroups (default: the organization's and the participant's own, and what memberships grant), expiresAt, label, userMeta,
 -- onBehalfOf {"kind", "id"}, id.
 -- Raises: PS101 for a missing or wrong member. For administrators: no EXECUTE for the gateway.
 -- SECURITY DEFINER: credentials are private.
@@ -14,7 +15,8 @@ AS $function$
 DECLARE
   v_credential pgsync_private.credential;
   v_missing text;
-  v_operations text[] := COALESCE(pgsync_private.texts_of(p_request -> 'operations'), ARRAY[]::text[]);
+  v_requested text[] := COALESCE(pgsync_private.texts_of(p_request -> 'operations'), ARRAY[]::text[]);
+  v_operations text[] := pg_catalog.array_remove(v_requested, 'claim.preempt');
   v_problem jsonb;
 BEGIN
   SELECT pg_catalog.string_agg(m.name, ', ')
@@ -36,8 +38,15 @@ BEGIN
       DETAIL = 'operations',
       HINT = 'An operation looks like task.update.';
   END IF;
+  IF pg_catalog.cardinality(v_operations) = 0 AND pg_catalog.cardinality(v_requested) > 0 THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS101',
+      MESSAGE = 'claim.preempt is granted beside what the credential may do to rows',
+      DETAIL = 'operations',
+      HINT = 'Name that, too, such as task.update; a secret key (sk) for which nothing is named has claim.preempt with everything else.';
+  END IF;
   IF p_request ->> 'keyKind' = 'pk' THEN
-    IF EXISTS (SELECT FROM pg_catalog.unnest(v_operations) AS o(o) WHERE o.o NOT LIKE '%.read') THEN
+    IF EXISTS (SELECT FROM pg_catalog.unnest(v_requested) AS o(o) WHERE o.o NOT LIKE '%.read') THEN
       RAISE EXCEPTION USING
         ERRCODE = 'PS101',
         MESSAGE = 'a publishable key (pk) only reads',
@@ -51,7 +60,7 @@ BEGIN
 
   INSERT INTO pgsync_private.credential AS c (
     id, kind, key_hash, organization_id, participant_kind, participant_id, sync_groups, operations, on_behalf_of_kind, on_behalf_of_id,
-    user_meta, label, expires_at, follows_edges
+    user_meta, label, expires_at, follows_edges, may_preempt
   )
   VALUES (
     COALESCE(p_request ->> 'id', 'cap_' || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')),
@@ -72,7 +81,8 @@ BEGIN
     COALESCE(NULLIF(p_request -> 'userMeta', 'null'), '{}'),
     p_request ->> 'label',
     (p_request ->> 'expiresAt')::timestamptz,
-    pgsync_private.texts_of(p_request -> 'syncGroups') IS NULL -- groups that were given by name are all
+    pgsync_private.texts_of(p_request -> 'syncGroups') IS NULL, -- groups that were given by name are all
+    'claim.preempt' = ANY (v_requested)
   )
   RETURNING c.* INTO v_credential;
 

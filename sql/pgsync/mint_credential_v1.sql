@@ -3,7 +3,7 @@
 -- true now. p_request: keyHash (hex of the SHA-256 of a key that the gateway made), keyKind (rk, ek), participantKind; optional:
 -- participantId (default: the minter's), exactly one of operations, activeSchemaOperations (verbs) and controlPlaneOnly for ek,
 -- operations or wideScope for rk, syncGroups (default: the organization's, the participant's and its teams'), teamIds, ttlSeconds
--- (default 900), userMeta, label, organizationId, onBehalfOf {"kind", "id"}.
+-- (default 900), userMeta, label, organizationId, onBehalfOf {"kind", "id"}. Among operations may be claim.preempt, which is kept apart.
 -- A session never does more than its minter: operations, groups, organization, whom it acts for, and it never outlives it.
 -- Answer: {"outcome": "minted", "credential": as authenticate_v1} or {"outcome": "refused", "error"}: server_side_only,
 -- organization_mismatch, invalid_participant_kind, invalid_body, invalid_sync_group, narrow_scope_required, wide_scope_forbidden,
@@ -23,7 +23,9 @@ DECLARE
   v_kind text := p_request ->> 'participantKind';
   v_participant text;
   v_organization text;
-  v_operations text[] := pgsync_private.requested_operations(p_request);
+  v_requested text[] := pgsync_private.requested_operations(p_request);
+  v_operations text[] := pg_catalog.array_remove(v_requested, 'claim.preempt');
+  v_preempt boolean := COALESCE('claim.preempt' = ANY (v_requested), false);
   v_groups text[] := pgsync_private.texts_of(p_request -> 'syncGroups');
   v_control boolean := COALESCE((p_request ->> 'controlPlaneOnly')::boolean, false);
   v_seconds numeric := COALESCE((p_request ->> 'ttlSeconds')::numeric, 900);
@@ -107,6 +109,12 @@ BEGIN
     IF v_problem IS NOT NULL THEN
       RETURN v_problem;
     END IF;
+    IF v_preempt AND NOT pgsync_private.may_preempt(v_minter) THEN
+      RETURN pgsync_private.refusal(
+        'capability_scope_denied',
+        'this secret key may not hand out claim.preempt: it does not have it',
+        '{"requiredCapability": {"scope": "claim.preempt"}}');
+    END IF;
   END IF;
 
   IF v_behalf IS NOT NULL AND (
@@ -127,7 +135,7 @@ BEGIN
 
   INSERT INTO pgsync_private.credential AS c (
     id, kind, key_hash, organization_id, participant_kind, participant_id, sync_groups, operations, on_behalf_of_kind, on_behalf_of_id,
-    user_meta, label, minted_by, created_at, expires_at, control_plane_only, follows_edges
+    user_meta, label, minted_by, created_at, expires_at, control_plane_only, follows_edges, may_preempt
   )
   VALUES (
     CASE p_request ->> 'keyKind' WHEN 'ek' THEN 'eph_' ELSE 'cap_' END || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''),
@@ -146,7 +154,8 @@ BEGIN
     v_now,
     LEAST(v_now + pg_catalog.make_interval(secs => v_seconds::double precision), v_minter.expires_at),
     v_control,
-    COALESCE(v_follows, false)
+    COALESCE(v_follows, false),
+    v_preempt
   )
   RETURNING c.* INTO v_minted;
   RETURN pg_catalog.jsonb_build_object('outcome', 'minted', 'credential', pgsync_private.credential_json(v_minted) || pgsync_private.edges_of(v_minted));

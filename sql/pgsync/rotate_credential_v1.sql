@@ -54,7 +54,7 @@ BEGIN
 
   INSERT INTO pgsync_private.credential AS c (
     id, kind, key_hash, organization_id, participant_kind, participant_id, sync_groups, operations, on_behalf_of_kind, on_behalf_of_id,
-    user_meta, label, minted_by, created_at, expires_at, control_plane_only, follows_edges
+    user_meta, label, minted_by, created_at, expires_at, control_plane_only, follows_edges, may_preempt
   )
   VALUES (
     pg_catalog.split_part(v_old.id, '_', 1) || '_' || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''),
@@ -75,7 +75,8 @@ BEGIN
       COALESCE(v_now + pg_catalog.make_interval(secs => v_seconds::double precision), v_now + (v_old.expires_at - v_old.created_at)),
       v_caller.expires_at),
     v_old.control_plane_only,
-    v_old.follows_edges
+    v_old.follows_edges,
+    v_old.may_preempt
   )
   RETURNING c.* INTO v_new;
   UPDATE pgsync_private.credential AS c

@@ -37,6 +37,9 @@ BEGIN
   IF COALESCE(pg_catalog.jsonb_typeof(p_request -> 'queue'), 'null') NOT IN ('boolean', 'null') THEN
     RETURN '{"code": "malformed_claim", "message": "queue is true (wait in line) or false (now or never)", "param": "queue"}';
   END IF;
+  IF COALESCE(pg_catalog.jsonb_typeof(p_request -> 'preempt'), 'null') NOT IN ('boolean', 'null') THEN
+    RETURN '{"code": "malformed_claim", "message": "preempt is true (take the row from its holder) or false", "param": "preempt"}';
+  END IF;
   IF pgsync_private.claim_ttl(p_request -> 'ttl') IS NULL THEN
     RETURN '{"code": "malformed_claim", "message": "ttl is a number of seconds or <n>ms, s, m or h, up to 24 hours", "param": "ttl"}';
   END IF;

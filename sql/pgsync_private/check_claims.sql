@@ -45,7 +45,11 @@ BEGIN
       RETURN pg_catalog.jsonb_build_object(
         'code', 'claim_lost',
         'message', pg_catalog.format('you do not hold claim %s on %s/%s (any more)', p_claim_id, p_model_key, p_id),
-        'claimId', p_claim_id);
+        'claimId', p_claim_id)
+        || CASE
+          WHEN v_claim.id IS NULL THEN '{}'
+          ELSE pg_catalog.jsonb_build_object('reason', pgsync_private.claim_end_reason(v_claim))
+        END;
     END IF;
     IF v_claim.status = 'queued' THEN
       RETURN pg_catalog.jsonb_build_object(

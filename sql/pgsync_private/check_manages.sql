@@ -19,6 +19,7 @@ AS $function$
       NULL
     WHEN (p_target).kind = 'sk'
       OR pgsync_private.check_grantable(p_caller, (p_target).operations, (p_target).sync_groups) IS NOT NULL
+      OR (pgsync_private.may_preempt(p_target) AND NOT pgsync_private.may_preempt(p_caller))
     THEN
       pgsync_private.refusal('forbidden', 'this secret key neither minted that capability nor has all that it may do')
   END;

@@ -28,7 +28,7 @@ BEGIN
     pg_catalog.format('claim %s on %s/%s has ended', p_claim.id, p_model_key, p_claim.row_id),
     pg_catalog.jsonb_build_object(
       'claimId', p_claim.id,
-      'reason', CASE p_claim.status WHEN 'committed' THEN 'released' WHEN 'canceled' THEN 'canceled' ELSE COALESCE(p_claim.end_reason, 'expired') END)
+      'reason', pgsync_private.claim_end_reason(p_claim))
     || CASE
       WHEN v_holder.id IS NULL THEN '{}'
       ELSE pg_catalog.jsonb_build_object(

@@ -22,6 +22,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.credential_json(p_credential pgsync_pr
         THEN pg_catalog.jsonb_build_object('kind', (p_credential).on_behalf_of_kind, 'id', (p_credential).on_behalf_of_id)
     END,
     'controlPlaneOnly', (p_credential).control_plane_only,
+    'mayPreempt', pgsync_private.may_preempt(p_credential),
     'expiresAt', pgsync_private.iso((p_credential).expires_at),
     'status', CASE
       WHEN (p_credential).revoked_at IS NOT NULL THEN 'revoked'

@@ -40,7 +40,7 @@ class Sample(Model):
     document: JSON | None = None
 
 
-class Counter(Model):
+class Counter(Model, preempt=True):
     id: int
     label: str | None = None
 

@@ -373,3 +373,40 @@ async def test_claims_of_a_session_that_is_revoked_are_the_next_ones_at_once(wor
     events = contract.logs(await owner.get("/api/v1/logs"))["data"]
     ended = [event for event in events if event.get("claimId") == held["id"]][-1]
     assert (ended["object"], ended["status"]) == ("claim_event", "expired")
+
+
+async def test_participant_that_was_granted_it_takes_a_claim_from_its_holder(world: World) -> None:
+    path = "/api/v1/models/counters/7"
+    owner, a, b = world.client(), agent(world, "a"), agent(world, "b")
+    body = {"participantKind": "agent", "participantId": "boss", "operations": ["counter.update", "claim.preempt"]}
+    minted = await owner.call("POST", "/api/v1/capabilities", body)
+    assert minted.json["scope"]["operations"] == ["counter.update"]
+    boss = world.with_key(minted.json["token"])
+    shown = (await boss.get(f"/api/v1/capabilities/{minted.json['capabilityId']}")).json
+    assert (shown["mayPreempt"], shown["scope"]["operations"]) == (True, ["counter.update"])
+    identity = contract.identity(await boss.get("/api/auth/identity"))
+    assert identity["authority"]["operations"] == ["counter.update"]
+
+    assert (await owner.create("counters", "7", {"label": "x"})).status == 200
+    held, ticket = contract.granted(await claim(a, path)), contract.queued(await claim(b, path))
+    assert (await claim(b, path, preempt=True)).error == (403, "capability_scope_denied", "preempt")
+    assert (await claim(owner, preempt=True)).error == (403, "forbidden", "preempt")
+    assert (await claim(boss, path, preempt=1)).error == (400, "malformed_claim", "preempt")
+    taken = contract.granted(await claim(boss, path, preempt=True))
+    assert taken["fenceToken"] > held["fenceToken"]
+
+    lost = await beat(a, held["id"])
+    assert lost.error[:2] == (409, "claim_lost")
+    assert (lost.json["reason"], lost.json["heldBy"]) == ("preempted", "boss")
+    late = {"data": {"label": "late"}, "claim": held["id"], "fenceToken": held["fenceToken"]}
+    refused = await a.call("PATCH", path, late)
+    assert (refused.status, refused.json["code"], refused.json["reason"]) == (409, "claim_lost", "preempted")
+    del late["claim"]
+    assert (await a.call("PATCH", path, late)).error[:2] == (409, "fence_token_stale")
+    guards = {"claim": taken["id"], "fenceToken": taken["fenceToken"]}
+    receipt = contract.receipt(await boss.call("PATCH", path, {"data": {"label": "boss"}, **guards}))
+    assert receipt["authority"]["operations"] == ["counter.update"]
+    assert await release(boss, path)
+    assert contract.claim_state(await b.get(f"/api/v1/claims/{ticket['id']}"))["status"] == "active"
+    events = contract.logs(await owner.get("/api/v1/logs"))["data"]
+    assert [event["status"] for event in events if event.get("claimId") == held["id"]] == ["active", "expired"]

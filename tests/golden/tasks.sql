@@ -2265,6 +2265,25 @@ REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
 
+-- function pgsync_generated.claims_preemptible(text)
+-- Whether whoever was granted claim.preempt may take claims on a model from their holders.
+CREATE OR REPLACE FUNCTION pgsync_generated.claims_preemptible(p_model text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN false;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.claims_preemptible(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.claims_preemptible(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.claims_preemptible(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=50b3342554f291f7]';
+
 -- function pgsync_generated.edges(text, text)
 -- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.
 -- Every part is found by an index on the organization and whom the row names, where a push made the table.

@@ -3439,7 +3439,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -3485,7 +3485,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.membership_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.membership_record() IS '[pgsync model=memberships hash=5e0d15ca5d48c6eb]';
+COMMENT ON FUNCTION pgsync_generated.membership_record() IS '[pgsync model=memberships hash=0f93dcc44cf72b5b]';
 
 -- row_security public.memberships (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of memberships through pgsync. Restrictive policies bind the pgsync roles only.
@@ -3551,11 +3551,19 @@ ALTER TABLE public.memberships ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.memberships (lock: SHARE ROW EXCLUSIVE)
 -- What every write of memberships does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.memberships
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.memberships
@@ -3952,7 +3960,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -3997,7 +4005,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.person_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.person_record() IS '[pgsync model=persons hash=fc69bb0ceb22e8aa]';
+COMMENT ON FUNCTION pgsync_generated.person_record() IS '[pgsync model=persons hash=08395526f19770d7]';
 
 -- row_security public.persons (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of persons through pgsync. Restrictive policies bind the pgsync roles only.
@@ -4063,11 +4071,19 @@ ALTER TABLE public.persons ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.persons (lock: SHARE ROW EXCLUSIVE)
 -- What every write of persons does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.persons
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.persons
@@ -5300,7 +5316,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_record()
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-  v_commit text := NULLIF(pg_catalog.current_setting('pgsync.commit', true), '');
+  v_commit text := pgsync_private.current_commit();
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
@@ -5346,7 +5362,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.watch_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.watch_record() IS '[pgsync model=watches hash=d77cfcb59928e480]';
+COMMENT ON FUNCTION pgsync_generated.watch_record() IS '[pgsync model=watches hash=c1e8b855739b2a32]';
 
 -- row_security public.watches (lock: ACCESS EXCLUSIVE, no scan)
 -- Who may see and write rows of watches through pgsync. Restrictive policies bind the pgsync roles only.
@@ -5412,11 +5428,19 @@ ALTER TABLE public.watches ENABLE ROW LEVEL SECURITY;
 
 -- triggers public.watches (lock: SHARE ROW EXCLUSIVE)
 -- What every write of watches does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
 CREATE OR REPLACE TRIGGER pgsync_10_announce
   BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.watches
   FOR EACH STATEMENT
-  WHEN (COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = '')
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.watches
@@ -6395,6 +6419,25 @@ ALTER FUNCTION pgsync_generated.claims_enforced(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
+
+-- function pgsync_generated.claims_preemptible(text)
+-- Whether whoever was granted claim.preempt may take claims on a model from their holders.
+CREATE OR REPLACE FUNCTION pgsync_generated.claims_preemptible(p_model text)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  IMMUTABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN false;
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.claims_preemptible(text) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.claims_preemptible(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.claims_preemptible(text) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=50b3342554f291f7]';
 
 -- function pgsync_generated.edges(text, text)
 -- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.

@@ -61,11 +61,20 @@ class Rate(Model, tenant=None):
     name: str | None = None
 
 
-SCHEMA: Final = Schema(Project, Task, Note, Doc, Loose, Strict, Telling, Rate)
+class Shift(Model, preempt=True):
+    title: str | None = None
+    n: int = 0
+
+
+class Fee(Model, tenant=None, preempt=True):
+    name: str | None = None
+
+
+SCHEMA: Final = Schema(Project, Task, Note, Doc, Loose, Strict, Telling, Rate, Shift, Fee)
 
 EMPTY: Final = """
 SET session_replication_role = replica; -- enforced claims do not bind it
-TRUNCATE projects, tasks, notes, docs, looses, stricts, tellings, rates;
+TRUNCATE projects, tasks, notes, docs, looses, stricts, tellings, rates, shifts, fees;
 TRUNCATE pgsync_private.claim, pgsync_private.claim_fence, pgsync_private.claim_event;
 UPDATE pgsync_private.setting SET value = '0' WHERE name = 'claim_fence_floor';
 """
@@ -103,6 +112,7 @@ class Caller:
     organization: str = "acme"
     operations: tuple[str, ...] = ()
     capability: str = "cap_1"
+    may_preempt: bool = False
     connection: psycopg.Connection[Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +129,7 @@ class Caller:
                 "operations": list(self.operations),
                 "capabilityId": self.capability,
                 "onBehalfOf": None,
+                "mayPreempt": self.may_preempt,
             }
         )
 
@@ -405,6 +416,153 @@ def test_claims_on_a_shared_model_meet_across_organizations_without_names(world:
     assert foreign.call("claims_v1", {"model": "rates", "id": "r"})["data"][0]["id"] == waiting["id"]
     mine.release("r", model="rates")
     assert foreign.status(waiting["id"]) == "active"
+
+
+# --- taking a claim from its holder ----------------------------------------------------------------------------------
+
+
+def test_preemption_takes_a_lease_ahead_of_the_line_and_its_holder_learns_of_it(world: World) -> None:
+    a, b, c, boss = (
+        world.caller("a"),
+        world.caller("b"),
+        world.caller("a", kind="user"),
+        world.caller("boss", may_preempt=True),
+    )
+    world.insert("shifts", "s")
+    old, waiting = a.claim("s", model="shifts"), b.claim("s", model="shifts")
+    behind = boss.claim("s", model="shifts")  # does not ask for more than anybody
+    assert (behind["status"], behind["position"]) == ("queued", 1)
+    boss.call("release_claim_v1", behind["id"])
+    with world.database.connect(names.GATEWAY) as listener:
+        listener.execute("LISTEN pgsync")
+        taken = boss.claim("s", model="shifts", preempt=True)
+        heard = [json.loads(n.payload) for n in listener.notifies(timeout=WAIT_SECONDS, stop_after=1)]
+    assert (taken["status"], taken["fenceToken"]) == ("active", old["fenceToken"] + 1)
+    target = {"t": "claim", "org": "acme", "model": "shift", "id": "s"}
+    assert heard == [target | {"event": "preempted", "claimId": old["id"]}]
+    assert b.beat(waiting["id"])["position"] == 0
+
+    lost = a.beat(old["id"])
+    assert (lost["code"], lost["reason"], lost["heldBy"]) == ("claim_lost", "preempted", "boss")
+    assert a.call("heartbeat_claims_v1", {})["results"] == [{"claimId": old["id"], "status": "lost"}]
+    assert a.status(old["id"]) == "expired"
+    assert a.release("s", model="shifts") is False
+    guards = {"claimId": old["id"], "fenceToken": old["fenceToken"]}
+    assert a.write("s", {"n": 1}, model="shifts", **guards) == "claim_lost"
+    assert a.write("s", {"n": 1}, model="shifts", fenceToken=old["fenceToken"]) == "fence_token_stale"
+    assert c.write("s", {"n": 1}, model="shifts", fenceToken=old["fenceToken"]) == "fence_token_stale"
+
+    guards = {"claimId": taken["id"], "fenceToken": taken["fenceToken"]}
+    assert boss.write("s", {"n": 2}, model="shifts", **guards) == "committed"
+    assert boss.release("s", model="shifts")
+    assert b.status(waiting["id"]) == "active"
+    events = world.database.execute(
+        "SELECT event, status FROM pgsync_private.claim_event WHERE claim_id = %s", [old["id"]]
+    )
+    assert events == [("granted", "active"), ("preempted", "expired")]
+
+
+def test_write_that_names_a_preempted_claim_is_told_why(world: World) -> None:
+    a, boss = world.caller("a"), world.caller("boss", may_preempt=True)
+    world.insert("shifts", "s")
+    old = a.claim("s", model="shifts")
+    boss.claim("s", model="shifts", preempt=True)
+    operation = {"action": "update", "model": "shifts", "id": "s", "data": {"n": 1}, "claimId": old["id"]}
+    error = a.call("commit_v1", new_key(), {"operations": [operation]})
+    assert (error["code"], error["reason"], error["claimId"]) == ("claim_lost", "preempted", old["id"])
+
+
+@pytest.mark.parametrize(
+    ("model", "may_preempt", "code"),
+    [
+        ("shifts", False, "capability_scope_denied"),
+        ("tasks", True, "forbidden"),
+        ("tasks", False, "capability_scope_denied"),
+    ],
+)
+def test_preemption_needs_the_model_and_the_credential(world: World, model: str, may_preempt: bool, code: str) -> None:
+    a, b = world.caller("a"), world.caller("b", may_preempt=may_preempt)
+    held = a.claim("s", model=model)
+    refused = b.claim("s", model=model, preempt=True)
+    assert (refused["code"], refused["param"]) == (code, "preempt")
+    assert b.claim("s", model=model, preempt=False, queue=False)["code"] == "entity_claimed"
+    assert a.status(held["id"]) == "active"
+
+
+@pytest.mark.parametrize("value", ["yes", 1, {}])
+def test_preempt_is_a_boolean(world: World, value: Any) -> None:
+    refused = world.caller("b", may_preempt=True).claim("s", model="shifts", preempt=value)
+    assert (refused["code"], refused["param"]) == ("malformed_claim", "preempt")
+
+
+def test_preemption_takes_only_what_is_in_its_way_and_lets_in_whom_it_does_not_keep_out(world: World) -> None:
+    a, b, c, boss = (*(world.caller(name) for name in "abc"), world.caller("boss", may_preempt=True))
+    world.insert("shifts", "s")
+    beside = a.claim("s", model="shifts", target={"field": "title"})
+    whole = b.claim("s", model="shifts", target={"fields": ["n", "other"]})
+    waiting = c.claim("s", model="shifts", target={"field": "other"})
+    taken = boss.claim("s", model="shifts", target={"field": "n"}, preempt=True)
+    assert [x.status(i["id"]) for x, i in ((a, beside), (b, whole), (c, waiting), (boss, taken))] == [
+        "active",
+        "expired",
+        "active",
+        "active",
+    ]
+    guards = {"claimId": beside["id"], "fenceToken": beside["fenceToken"]}
+    assert a.write("s", {"title": "x"}, model="shifts", **guards) == "committed"
+
+
+def test_ticket_may_preempt_later(world: World) -> None:
+    a, b, boss = world.caller("a"), world.caller("b"), world.caller("boss", may_preempt=True)
+    held, waiting = a.claim("s", model="shifts"), b.claim("s", model="shifts")
+    ticket = boss.claim("s", model="shifts", claimId="mine")
+    assert ticket["status"] == "queued"
+    taken = boss.claim("s", model="shifts", claimId="mine", preempt=True, ttl="10m")
+    assert (taken["id"], taken["status"]) == ("mine", "active")
+    assert taken["fenceToken"] > held["fenceToken"]
+    again = boss.claim("s", model="shifts", claimId="mine", preempt=True)
+    assert again["fenceToken"] == taken["fenceToken"]
+    assert (a.status(held["id"]), b.status(waiting["id"])) == ("expired", "queued")
+
+
+def test_another_organizations_lease_is_not_taken(world: World) -> None:
+    foreign, boss = world.caller("a", organization="rival"), world.caller("boss", may_preempt=True)
+    held = foreign.claim("f", model="fees")
+    assert boss.claim("f", model="fees", preempt=True)["status"] == "queued"
+    assert boss.claim("f", model="fees", preempt=True, queue=False)["code"] == "entity_claimed"
+    assert foreign.status(held["id"]) == "active"
+
+
+def test_no_write_lands_after_its_claim_was_preempted(world: World) -> None:
+    """Holders write as fast as they can while two bosses take the row from each other and from them."""
+    world.insert("shifts", "s")
+    ends = time.monotonic() + STORM_SECONDS / 2
+    late: list[Any] = []
+
+    def work(n: int) -> int:
+        me = world.caller(f"p{n}", kind="user" if n % 3 else "agent", may_preempt=n < 2)
+        preempted = 0
+        while time.monotonic() < ends:
+            held = me.claim("s", model="shifts", queue=False, preempt=n < 2)
+            if held.get("status") != "active":
+                continue
+            guards = {"claimId": held["id"], "fenceToken": held["fenceToken"]}
+            for _ in range(3):
+                outcome = me.write("s", {"n": held["fenceToken"]}, model="shifts", **guards)
+                if outcome == "claim_lost":
+                    preempted += 1
+                    late.append(me.write("s", {"n": -1}, model="shifts", fenceToken=held["fenceToken"]))
+                    break
+                assert outcome == "committed"
+            me.release("s", model="shifts")
+        return preempted
+
+    preempted = run_all(work, 6)
+    assert sum(preempted) > 0
+    assert set(late) == {"fence_token_stale"}
+    assert world.database.execute(COLLISIONS) == [(0,)]
+    tokens = [int(token) for (token,) in world.database.execute("SELECT n FROM shifts")]
+    assert tokens[0] > 0
 
 
 # --- who yields ------------------------------------------------------------------------------------------------------

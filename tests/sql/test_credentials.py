@@ -18,6 +18,7 @@ from pgsync.schema import load_schema
 from tests import postgres
 
 SCHEMA = Path(__file__).parent.parent / "acceptance" / "schema.py"
+WRITES: Final = ["task.read", "task.update"]
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,8 @@ def test_groups_of_the_organization_may_be_handed_out_and_no_others(
         ({"participantKind": "user", "keyKind": "rk"}, ("invalid_participant_kind", "participantKind")),
         ({"participantKind": "human", "keyKind": "rk"}, ("invalid_participant_kind", "participantKind")),
         ({"participantId": ""}, ("invalid_body", "participantId")),
-        ({"operations": ["claim.preempt"]}, ("invalid_body", "operations")),
+        ({"operations": ["claim.preempt"]}, ("narrow_scope_required", "operations")),
+        ({"operations": ["claim.read", "claim.claim"]}, ("invalid_body", "operations")),
         ({"operations": ["a.b.read"]}, ("invalid_body", "operations")),
         ({"operations": ["*"]}, ("invalid_body", "operations")),
         ({"operations": [None]}, ("invalid_body", "operations")),
@@ -333,6 +335,42 @@ def test_session_cannot_rotate_itself(pushed: postgres.Database, gateway: psycop
     assert refused(rotate(gateway, session, session))[0] == "server_side_only"
 
 
+# --- taking claims ------------------------------------------------------------------------------------------------
+
+
+def test_preemption_is_handed_out_by_who_has_it_and_is_no_operation(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
+    whole = create(pushed)
+    limited, with_it = create(pushed, operations=WRITES), create(pushed, operations=[*WRITES, "claim.preempt"])
+    assert [found["mayPreempt"] for found in (whole, limited, with_it)] == [True, False, True]
+    assert with_it["operations"] == WRITES
+    for minter in (whole, with_it):
+        session = minted(gateway, minter, operations=[*WRITES, "claim.preempt"])
+        assert (session["operations"], session["mayPreempt"]) == (WRITES, True)
+        assert minted(gateway, minter, operations=WRITES)["mayPreempt"] is False
+    wide = minted(gateway, whole, operations=["claim.preempt"], wideScope=True)
+    assert (wide["operations"], wide["mayPreempt"]) == ([], True)
+    assert minted(gateway, whole, operations=..., wideScope=True)["mayPreempt"] is False
+    assert refused(mint(gateway, limited, operations=[*WRITES, "claim.preempt"]))[0] == "capability_scope_denied"
+    assert refused(mint(gateway, whole, operations=["claim.preempt"]))[0] == "narrow_scope_required"
+    assert rotate(gateway, whole, session)["credential"]["mayPreempt"] is True
+    boss = create(pushed, keyKind="rk", participantKind="agent", operations=[*WRITES, "claim.preempt"])
+    assert refused(end(gateway, limited, boss))[0] == "forbidden"
+    assert end(gateway, with_it, boss)["outcome"] == "ended"
+
+
+@pytest.mark.parametrize(
+    "request_", [{"operations": ["claim.preempt"]}, {"keyKind": "pk", "operations": ["task.read", "claim.preempt"]}]
+)
+def test_preemption_is_granted_beside_something_and_to_nobody_who_only_reads(
+    pushed: postgres.Database, request_: dict[str, Any]
+) -> None:
+    with pytest.raises(psycopg.Error) as raised:
+        create(pushed, **request_)
+    assert raised.value.sqlstate == "PS101"
+
+
 # --- claims of a credential that ends -----------------------------------------------------------------------------
 
 
@@ -354,9 +392,6 @@ def state(connection: psycopg.Connection[Any], identity: Any, claimed: Any) -> s
 
 def beat(connection: psycopg.Connection[Any], identity: Any, claimed: Any) -> Any:
     return call(connection, "heartbeat_claim_v1", identity, claimed["id"], None, None, {})
-
-
-WRITES: Final = ["task.read", "task.update"]
 
 
 def test_claims_end_with_the_credential_that_is_revoked_and_the_next_in_line_is_told(

@@ -216,7 +216,7 @@ def test_row_id_has_the_declared_type(annotation: Any, sql_type: str, identity: 
 
 
 def test_class_line_sets_every_option_and_bases_pass_theirs_on() -> None:
-    class Tenant(Model, abstract=True, tenant="workspace_id", claims="enforced", namespace="app"):
+    class Tenant(Model, abstract=True, tenant="workspace_id", claims="enforced", preempt=True, namespace="app"):
         note: str | None = None
 
     class BlogPost(Tenant, key="posts", table="blog_posts", mutable=False, load="lazy", conflict={"user": "notify"}):
@@ -232,6 +232,7 @@ def test_class_line_sets_every_option_and_bases_pass_theirs_on() -> None:
     )
     assert (model.tenant_column, model.claims, model.mutable, model.load) == ("workspace_id", "enforced", False, "lazy")
     assert model.conflict == {"user": "notify"}
+    assert model.preempt is True
     assert [f.name for f in model.declared] == ["note", "title"]
 
 
@@ -602,6 +603,7 @@ def test_wrong_document_is_refused_with_the_reason(change: dict[str, Any], expec
         ({"relations": {"project": {"onDelete": "cascade"}}}, "no foreign key"),
         ({"namespace": "pg_catalog"}, "is not for tables"),
         ({"claims": "loud"}, "claims 'loud'"),
+        ({"preempt": "yes"}, "preempt is not true or false"),
         ({"rule": 5}, "is not text"),
         ({"surprise": True}, "'surprise' is not known"),
     ],

@@ -76,7 +76,7 @@ def test_what_schema_json_cannot_carry_takes_no_part_in_the_hash() -> None:
         count: float
         due: str | None
 
-    class Rich(Model, key="things", typename="Thing", rule="due = actor.id", claims="enforced"):
+    class Rich(Model, key="things", typename="Thing", rule="due = actor.id", claims="enforced", preempt=True):
         count: float = 1.5
         due: str | None = Field("x", unique=True)
 
