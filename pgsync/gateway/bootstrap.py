@@ -99,7 +99,8 @@ class Bootstrap:
         last_sync_id = _integer(single.get("lastSyncId") or "0", "lastSyncId", least=0, most=2**53)
         models = _split(parameters, "models")
         cursor = single.get("cursor")
-        if last_sync_id and not cursor:
+        # What somebody gained or lost by a membership since then is no delta: rows say it.
+        if last_sync_id and not cursor and not credential.edge_kinds:
             partial = self._partial(credential, groups_of(credential, asked), last_sync_id)
             if partial is not None:
                 return partial

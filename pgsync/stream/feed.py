@@ -445,7 +445,7 @@ class Feed:
         around = await self._look_around(listener)
         # No await from here on: the reading task must not get ahead of what was held back.
         held = numberer.anchor(checkpoint.lsn, checkpoint.sync_id)
-        position = numberer.head - sum(len(transaction.changes) for transaction in held)
+        position = numberer.head - sum(transaction.count for transaction in held)
         start_lsn = numberer.start_lsn
         self._begin(around, position, start_lsn)
         for transaction in held:

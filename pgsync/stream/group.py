@@ -29,7 +29,17 @@ from pgsync.stream.decode import (
     Truncate,
     Update,
 )
-from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Judged, Notice, Origin, RuleRow, Transaction
+from pgsync.stream.transaction import (
+    RESERVED_SYNC_IDS,
+    UNKNOWN_ORIGIN,
+    Change,
+    Judged,
+    Membership,
+    Notice,
+    Origin,
+    RuleRow,
+    Transaction,
+)
 from pgsync.values import UNCHANGED, RowEncoder, Value, row_encoder
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -69,7 +79,18 @@ class _Table:
     Raises ValueError when the column of the id or of the tenant is gone: nobody could say whose a row is.
     """
 
-    __slots__ = ("columns", "encode", "groups", "id_index", "keys", "matches", "model", "rule_columns", "tenant_index")
+    __slots__ = (
+        "columns",
+        "encode",
+        "grants",
+        "groups",
+        "id_index",
+        "keys",
+        "matches",
+        "model",
+        "rule_columns",
+        "tenant_index",
+    )
 
     def __init__(self, model: Model, relation: Relation) -> None:
         columns = [column.name for column in relation.columns]
@@ -82,6 +103,11 @@ class _Table:
         self.tenant_index = None if model.tenant_column is None else columns.index(model.tenant_column)
         self.groups = [(f"{g.kind}:", columns.index(g.column)) for g in model.groups if g.column in columns]
         self.keys = frozenset(i for i, column in enumerate(relation.columns) if column.is_key)
+        self.grants: tuple[int, int, str] | None = None
+        granted = model.grants
+        if granted is not None and {granted.subject_column, granted.scope_column} <= set(columns):
+            places = columns.index(granted.subject_column), columns.index(granted.scope_column)
+            self.grants = (*places, f"{granted.kind}:")
         rule = rule_of(model)
         self.matches = None
         self.rule_columns: list[tuple[str, int]] = []
@@ -107,6 +133,22 @@ class _Table:
                 return None
             found[column] = value.decode() if isinstance(value, bytes) else None
         return found
+
+    def membership(self, old: Row | None, new: Row | None, *, is_known: bool = True) -> Membership | None:
+        """What a change of a row that grants a group says; None when it leaves that as it was."""
+        if self.grants is None:
+            return None
+        before, after = self._granted(old), self._granted(new)
+        return Membership(before, after, is_known) if before != after or not is_known else None
+
+    def _granted(self, row: Row | None) -> tuple[str, str] | None:
+        if row is None or self.grants is None:
+            return None
+        subject, scope, kind = self.grants
+        participant, value = row[subject], row[scope]
+        if not isinstance(participant, bytes) or not isinstance(value, bytes):
+            return None
+        return participant.decode(), kind + value.decode()
 
     def row_id(self, row: Row) -> str:
         return _text(row[self.id_index])
@@ -210,6 +252,7 @@ class Grouper:
         self._notices: list[dict[str, Any]] = []
         self._notices_bytes = 0
         self._size_bytes = 0
+        self._reserved = 0
 
     def forget(self) -> None:
         """Start over after the connection was lost: an unfinished transaction comes again, and so do the relations."""
@@ -268,10 +311,13 @@ class Grouper:
         encode: Callable[[], bytes] | None,
         previous_groups: tuple[str, ...] | None = None,
         judged: Judged | None = None,
+        membership: Membership | None = None,
     ) -> None:
         transaction_id = None
         if self._ids and (waiting := self._ids.get((table.model.key, row_id))):
             transaction_id = waiting.popleft()
+        if membership is not None:
+            self._reserved = RESERVED_SYNC_IDS
         changes = self._changes
         changes.append(
             Change(
@@ -286,6 +332,7 @@ class Grouper:
                 encode,
                 previous_groups=previous_groups,
                 judged=judged,
+                membership=membership,
             )
         )
 
@@ -296,7 +343,8 @@ class Grouper:
             organization = table.organization(row)
             groups = table.groups_of(row, organization)
             judged = table.judged(row, None)
-            self._add(table, "I", table.row_id(row), organization, groups, partial(table.encode, row), judged=judged)
+            encode, membership = partial(table.encode, row), table.membership(None, row)
+            self._add(table, "I", table.row_id(row), organization, groups, encode, judged=judged, membership=membership)
 
     def _delete(self, message: Delete) -> None:
         table = self._table(message.relation)
@@ -305,7 +353,8 @@ class Grouper:
             organization = table.organization(row)
             judged = table.judged(None, row if message.full else None)
             groups = table.groups_of(row, organization)
-            self._add(table, "D", table.row_id(row), organization, groups, None, judged=judged)
+            membership = table.membership(row if message.full else None, None, is_known=message.full)
+            self._add(table, "D", table.row_id(row), organization, groups, None, judged=judged, membership=membership)
 
     def _update(self, message: Update) -> None:
         table = self._table(message.relation)
@@ -316,8 +365,10 @@ class Grouper:
             organization = table.organization(new)
             groups = table.groups_of(new, organization)
             judged = table.judged(new, None)
-            self._add(table, "U", table.row_id(new), organization, groups, partial(table.encode, new), judged=judged)
+            encode, membership = partial(table.encode, new), table.membership(None, new, is_known=False)
+            self._add(table, "U", table.row_id(new), organization, groups, encode, judged=judged, membership=membership)
             return
+        old_member = old if message.full else None
         # Where the new row leaves a value out, the old one has it, if the log has the old row. With an old key only,
         # the columns beside it are unknown, which must not pass for NULL: then they are taken as the new row has them.
         before: Row
@@ -336,9 +387,11 @@ class Grouper:
         old_groups = table.groups_of(before, old_organization)
         if old_id != row_id or old_organization != organization:
             judged = table.judged(None, before if message.full else None)
-            self._add(table, "D", old_id, old_organization, old_groups, None, judged=judged)
+            membership = table.membership(old_member, None, is_known=message.full)
+            self._add(table, "D", old_id, old_organization, old_groups, None, judged=judged, membership=membership)
             judged = table.judged(whole, None)
-            self._add(table, "I", row_id, organization, groups, partial(table.encode, whole), judged=judged)
+            encode, membership = partial(table.encode, whole), table.membership(None, whole)
+            self._add(table, "I", row_id, organization, groups, encode, judged=judged, membership=membership)
         else:
             self._add(
                 table,
@@ -350,6 +403,7 @@ class Grouper:
                 partial(table.encode, whole if table.matches is not None or old_groups != groups else new),
                 None if old_groups == groups else old_groups,
                 table.judged(whole, before if message.full else None),
+                table.membership(old_member, whole, is_known=message.full),
             )
 
     def _truncate(self, message: Truncate) -> None:
@@ -428,12 +482,13 @@ class Grouper:
                 message.end_lsn,
                 self._time(message.committed_at),
                 1,
-                len(changes),
+                len(changes) + self._reserved,
                 changes,
                 self._commits,
                 self._snapshot,
                 self._size_bytes,
                 [Notice(said["t"], xid, said) for said in self._notices],
+                self._reserved,
             ),
             self._version,
             self._anchors,

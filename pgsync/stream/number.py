@@ -8,8 +8,8 @@ Whoever reads the log counts. What two readers must agree on is where to count f
   reads the anchor stores the checkpoint of that position; the newcomer counts forward and backward from it.
 - When nobody runs, the newcomer *begins a line*: the anchor itself says from which number the count goes on. It is in
   the log, so a gateway that comes later with an old slot makes the same jump at the same place. The first line of a
-  database begins at `FIRST`. A later one begins above any number that can have been given: every change takes at
-  least `MIN_CHANGE_BYTES` of log.
+  database begins at `FIRST`. A later one begins above any number that can have been given: no more than
+  `MAX_IDS_PER_BYTE` are, for each byte of log.
 
 Who runs holds a shared advisory lock; who looks for its place does so alone, under an exclusive one.
 """
@@ -23,10 +23,12 @@ from typing import Any, Final, Self
 
 from pgsync.stream.connect import parse_lsn
 from pgsync.stream.group import Group
-from pgsync.stream.transaction import Transaction
+from pgsync.stream.transaction import RESERVED_SYNC_IDS, Transaction
 
 FIRST: Final = 1  # so that a reader of what was there before the first change has a position other than "none"
-MIN_CHANGE_BYTES: Final = 4  # TRUNCATE of many tables logs one oid for each; a row takes far more
+# A transaction that changes a membership takes 64 bytes and more, and then ids are reserved; TRUNCATE of many tables
+# logs 4 bytes for each, any other change far more.
+MAX_IDS_PER_BYTE: Final = RESERVED_SYNC_IDS // 64 + 1
 SLACK_BYTES: Final = 1 << 30  # log that may be written between the choice of a number and its anchor
 HELD_BYTES: Final = 64 << 20  # what a newcomer keeps while it waits for its place
 _CHANGE_BYTES: Final = 500  # what Python needs for a change beside its bytes, about
@@ -69,7 +71,7 @@ def number_above(newest: Checkpoint | None, current_lsn: int) -> int:
         return FIRST
     # A checkpoint beyond the log comes from another cluster, by dump and restore: then all of this log is unaccounted.
     written = current_lsn - newest.lsn if newest.lsn <= current_lsn else current_lsn
-    return newest.sync_id + (written + SLACK_BYTES) // MIN_CHANGE_BYTES
+    return newest.sync_id + (written + SLACK_BYTES) * MAX_IDS_PER_BYTE
 
 
 class Numberer:
@@ -109,7 +111,7 @@ class Numberer:
             if self._head is None:
                 if anchor == self.own_line:
                     return base
-            elif 0 <= base - self._head <= (group.transaction.end_lsn + SLACK_BYTES) // MIN_CHANGE_BYTES:
+            elif 0 <= base - self._head <= (group.transaction.end_lsn + SLACK_BYTES) * MAX_IDS_PER_BYTE:
                 return base
         return None
 
@@ -148,7 +150,7 @@ class Numberer:
         """
         if self._head is not None:
             return []
-        head = sync_id - sum(len(t.changes) for t in self._held if t.end_lsn <= lsn)
+        head = sync_id - sum(t.count for t in self._held if t.end_lsn <= lsn)
         if head < 0:
             raise NumberLineError(f"{sync_id} changes are counted up to a position that {sync_id - head} precede")
         self._head = head
@@ -167,7 +169,7 @@ class Numberer:
                 change.sync_id += head
             transaction.commits = [(server_tx_id, head + last) for server_tx_id, last in transaction.commits]
         transaction.first_sync_id = head + 1
-        self._head = transaction.last_sync_id = head + len(transaction.changes)
+        self._head = transaction.last_sync_id = head + transaction.count
 
 
 def _size_bytes(transaction: Transaction) -> int:

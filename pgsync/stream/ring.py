@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import Final
 
-from pgsync.stream.transaction import Change, Transaction
+from pgsync.stream.transaction import Change, Membership, Transaction
 
 DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 DEFAULT_MAX_SECONDS: Final = 60.0
@@ -28,6 +28,8 @@ Key = tuple[str | None, str]
 
 DEFAULT_GROUP: Final = "default"
 EVERYONE: Final[Key] = (None, "*")
+# Before the id of a participant, in place of a group: what a membership gave it, or took. Alone: nobody knows whom.
+MEMBER: Final = "@"
 
 
 class Fallen(Exception):  # noqa: N818 - what happened to the reader, not a fault
@@ -62,7 +64,16 @@ def keys_of_change(change: Change) -> list[Key]:
     groups = groups_of_change(change)
     if change.previous_groups is not None:
         groups = tuple(dict.fromkeys((*groups, *change.previous_groups)))
+    if change.membership is not None:
+        groups = (*groups, *_members(change.membership))
     return [(change.organization, group) for group in groups]
+
+
+def _members(membership: Membership) -> Iterable[str]:
+    if not membership.is_known:
+        yield MEMBER
+    for named in dict.fromkeys(held[0] for held in (membership.old, membership.new) if held is not None):
+        yield MEMBER + named
 
 
 @dataclass(slots=True, eq=False)
@@ -287,6 +298,8 @@ def _runs(changes: Sequence[Change]) -> dict[Key, list[int]]:
             or change.model is not previous.model
             or change.previous_groups is not None
             or previous.previous_groups is not None
+            or change.membership is not None
+            or previous.membership is not None
             or (change.action == "T") != (previous.action == "T")
         ):
             current = [runs.setdefault(key, []) for key in keys_of_change(change)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pgsync.expression import Reader
 from pgsync.models import Model
@@ -45,6 +45,23 @@ class Judged:
     previous_row: RuleRow | None
 
 
+# Sync ids after the last change of a transaction that changes memberships: whoever begins or ceases to see rows by it
+# is told so in ids of this place, which stay the same on every gateway whoever uses how many of them.
+RESERVED_SYNC_IDS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a change of a membership row says: who held which group by it before, and who does now.
+
+    Both are (participant id, sync group), None for nobody. `is_known` is False when the log does not have the old row.
+    """
+
+    old: tuple[str, str] | None
+    new: tuple[str, str] | None
+    is_known: bool = True
+
+
 @dataclass(slots=True)
 class Change:
     """One change of one row.
@@ -54,7 +71,8 @@ class Change:
     change (before it, for D); `previous_groups` are those before a U, when they were others and the log has the old
     row: who is only in them must see the row go. `data` gives the JSON object of the row as bytes, encoded on first use
     and then kept; it is None for D and T. `transaction_id` is the caller's own id of the operation. `judged` is None
-    for a model without a read rule.
+    for a model without a read rule, `membership` for one whose rows grant nothing, or for a change that leaves what
+    a row grants as it was.
     """
 
     sync_id: int
@@ -69,6 +87,7 @@ class Change:
     _data: bytes | None = None
     previous_groups: tuple[str, ...] | None = None
     judged: Judged | None = None
+    membership: Membership | None = None
 
     @property
     def data(self) -> bytes | None:
@@ -99,10 +118,10 @@ class Transaction:
 
     `xid` is the 64-bit transaction id. `end_lsn` is what the slot may be told once nobody needs the transaction any
     more. `first_sync_id..last_sync_id` are its changes; for one without counted changes `last_sync_id` is the head
-    before it and `first_sync_id` is `last_sync_id + 1`. `commits` are the guarded commits in it: server_tx_id and last
-    sync id of each. `snapshot` is the latest `pg_current_snapshot()` that a message of it carries: everything that it
-    saw was streamed before. `size_bytes` is what the ring accounts for it. `notices` are in the order in which they
-    were said; they take no number.
+    before it and `first_sync_id` is `last_sync_id + 1`. `reserved` of the numbers, at the end, belong to no change.
+    `commits` are the guarded commits in it: server_tx_id and last sync id of each. `snapshot` is the latest
+    `pg_current_snapshot()` that a message of it carries: everything that it saw was streamed before. `size_bytes` is
+    what the ring accounts for it. `notices` are in the order in which they were said; they take no number.
     """
 
     xid: int
@@ -115,3 +134,9 @@ class Transaction:
     snapshot: str | None = None
     size_bytes: int = 0
     notices: list[Notice] = field(default_factory=list)
+    reserved: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many sync ids it takes."""
+        return len(self.changes) + self.reserved

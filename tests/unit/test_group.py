@@ -22,7 +22,8 @@ from pgsync.stream.decode import (
     Update,
 )
 from pgsync.stream.group import NOTICES_BYTES, Group, Grouper, StreamOrderError, widen
-from pgsync.stream.transaction import Change, Origin
+from pgsync.stream.ring import keys_of_change
+from pgsync.stream.transaction import RESERVED_SYNC_IDS, Change, Membership, Origin
 from pgsync.values import UNCHANGED
 
 ID = Field("id", "id", Kind.TEXT, "text", base=True)
@@ -43,8 +44,19 @@ NOTE = Model(
     (ID, TENANT, PROJECT, BODY),
     groups=(models.Group("project", "project_id"),),
 )
+MEMBER = Model(
+    "members",
+    "Member",
+    "member",
+    "public",
+    "members",
+    "id",
+    "organization_id",
+    (ID, TENANT, TITLE, PROJECT),
+    grants=models.Grants("title", "project_id", "project"),
+)
 COUNTRY = Model("countries", "Country", "country", "public", "countries", "id", None, (ID, TITLE))
-SCHEMA = ActiveSchema(3, "h", None, (TASK, NOTE, COUNTRY))
+SCHEMA = ActiveSchema(3, "h", None, (TASK, NOTE, COUNTRY, MEMBER))
 
 
 def _relation(oid: int, model: Model, *, keys: tuple[str, ...] = ("id", "organization_id")) -> Relation:
@@ -52,12 +64,13 @@ def _relation(oid: int, model: Model, *, keys: tuple[str, ...] = ("id", "organiz
     return Relation(oid, "public", model.table, "d", columns)
 
 
-TASKS, NOTES, COUNTRIES, OTHERS = 1, 2, 3, 4
+TASKS, NOTES, COUNTRIES, OTHERS, MEMBERS = 1, 2, 3, 4, 5
 RELATIONS: list[Message] = [
     _relation(TASKS, TASK),
     _relation(NOTES, NOTE),
     _relation(COUNTRIES, COUNTRY),
     Relation(OTHERS, "public", "others", "d", [Column("id", True, 25, -1)]),
+    _relation(MEMBERS, MEMBER),
 ]
 
 
@@ -368,3 +381,33 @@ def test_notices_beyond_the_bound_are_passed_over() -> None:
     message = _say(t="p", filler="x" * 100_000)
     notices = _group(*[message] * (NOTICES_BYTES // 100_000 + 5)).transaction.notices
     assert NOTICES_BYTES // 101_200 <= len(notices) < NOTICES_BYTES // 100_000 + 1
+
+
+def test_change_of_a_membership_says_who_held_and_who_holds_which_group() -> None:
+    ada, bob = (b"m1", b"o1", b"ada", b"p1"), (b"m1", b"o1", b"bob", b"p2")
+    inserted, moved, same, gone, moved_away, moved_in, unknown = _changes(
+        Insert(MEMBERS, ada),
+        Update(MEMBERS, bob, ada, True),
+        Update(MEMBERS, bob, bob, True),
+        Delete(MEMBERS, bob, True),
+        Update(MEMBERS, (b"m1", b"o2", b"ada", b"p1"), ada, True),
+        Delete(MEMBERS, (b"m1", b"o1", None, None), False),
+    )
+    was, now = ("ada", "project:p1"), ("bob", "project:p2")
+    assert inserted.membership == Membership(None, was)
+    assert moved.membership == Membership(was, now)
+    assert same.membership is None
+    assert gone.membership == Membership(now, None)
+    assert (moved_away.membership, moved_in.membership) == (Membership(was, None), Membership(None, was))
+    assert unknown.membership == Membership(None, None, is_known=False)
+    assert keys_of_change(moved) == [("o1", "org:o1"), ("o1", "@ada"), ("o1", "@bob")]
+    assert keys_of_change(moved_in) == [("o2", "org:o2"), ("o2", "@ada")]
+    assert keys_of_change(unknown) == [("o1", "org:o1"), ("o1", "@")]
+
+
+def test_numbers_are_reserved_behind_a_transaction_that_changes_memberships() -> None:
+    member = (b"m1", b"o1", b"ada", b"p1")
+    changed = _group(Insert(MEMBERS, member), Insert(TASKS, (b"t1", b"o1", b"a"))).transaction
+    assert [change.sync_id for change in changed.changes] == [1, 2]
+    assert changed.last_sync_id == changed.count == 2 + RESERVED_SYNC_IDS
+    assert _group(Update(MEMBERS, member, member, True)).transaction.last_sync_id == 1

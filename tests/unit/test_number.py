@@ -11,7 +11,7 @@ from pgsync.stream.group import Group
 from pgsync.stream.number import (
     FIRST,
     HELD_BYTES,
-    MIN_CHANGE_BYTES,
+    MAX_IDS_PER_BYTE,
     SLACK_BYTES,
     Checkpoint,
     Numberer,
@@ -27,10 +27,17 @@ HEX = "0" * 32
 
 
 def _group(
-    end_lsn: int, count: int, *, commits: list[tuple[str, int]] | None = None, anchor: str | None = None
+    end_lsn: int,
+    count: int,
+    *,
+    commits: list[tuple[str, int]] | None = None,
+    anchor: str | None = None,
+    reserved: int = 0,
 ) -> Group:
     changes = [Change(i + 1, "D", MODEL, str(i), None, (), UNKNOWN_ORIGIN, None, None) for i in range(count)]
-    transaction = Transaction(end_lsn, end_lsn, "", 1, count, changes, commits or [], None, 10)
+    transaction = Transaction(
+        end_lsn, end_lsn, "", 1, count + reserved, changes, commits or [], None, 10, reserved=reserved
+    )
     return Group(transaction, None, () if anchor is None else (anchor,))
 
 
@@ -49,6 +56,16 @@ def test_commits_get_the_number_of_their_last_change() -> None:
     numberer = Numberer(start_lsn=0, head=40)
     (transaction,) = numberer.add(_group(1, 3, commits=[("7-0", 2), ("7-1", 2), ("7-2", 3)]))
     assert transaction.commits == [("7-0", 42), ("7-1", 42), ("7-2", 43)]
+
+
+def test_reserved_numbers_count_forward_and_backward() -> None:
+    numberer = Numberer(start_lsn=100, head=40)
+    ready = numberer.add(_group(110, 2, reserved=100)) + numberer.add(_group(120, 1))
+    assert _numbers(ready) == [(110, 41, 142, [41, 42]), (120, 143, 143, [143])]
+    newcomer = Numberer(start_lsn=100, head=None)
+    newcomer.add(_group(110, 2, reserved=100))
+    newcomer.add(_group(120, 1))
+    assert _numbers(newcomer.anchor(120, 143)) == _numbers(ready)
 
 
 def test_newcomer_holds_back_until_it_knows_its_place() -> None:
@@ -97,7 +114,7 @@ def test_line_that_begins_moves_everybody_to_the_same_number() -> None:
     assert old.head == new.head == 1001
 
 
-@pytest.mark.parametrize("base", [39, 40 + (10 + SLACK_BYTES) // MIN_CHANGE_BYTES + 1])
+@pytest.mark.parametrize("base", [39, 40 + (10 + SLACK_BYTES) * MAX_IDS_PER_BYTE + 1])
 def test_line_that_cannot_be_true_is_none(base: int) -> None:
     numberer = Numberer(start_lsn=0, head=40)
     group = _group(10, 1, anchor=line_anchor(base, HEX))
@@ -146,13 +163,13 @@ def test_first_line_of_a_database_begins_low() -> None:
 def test_later_line_begins_above_all_that_can_have_been_given(sync_id: int, lsn: int, written: int) -> None:
     newest = Checkpoint(lsn, sync_id, None, 1)
     base = number_above(newest, lsn + written)
-    assert base > sync_id + written // MIN_CHANGE_BYTES
+    assert base > sync_id + written * MAX_IDS_PER_BYTE
     assert base < 2**53
 
 
 def test_line_after_a_restore_from_another_cluster_begins_above_too() -> None:
     newest = Checkpoint(10**12, 500, None, 1)
-    assert number_above(newest, 10**9) > 500 + 10**9 // MIN_CHANGE_BYTES
+    assert number_above(newest, 10**9) > 500 + 10**9 * MAX_IDS_PER_BYTE
 
 
 def test_anchor_of_a_line_carries_its_number() -> None:
