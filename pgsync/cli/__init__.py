@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "compile": "Print the SQL that a schema becomes.",
     "serve": "Run a gateway on a database that a schema was pushed to.",
     "slots": "List the replication slots of gateways, and drop what nobody reads.",
+    "doctor": "Say what is wrong in your database, or will be, and what to do.",
     "keys": "Create, list and revoke the keys that clients send.",
 }
 

@@ -65,13 +65,19 @@ class Installed:
         return None if found is None else found.hash
 
 
-def read_installed(connection: psycopg.Connection[Any]) -> Installed:
-    """What pgsync has in this database."""
-    row = connection.execute("SELECT pg_catalog.to_regclass('pgsync_private.installed_object') IS NOT NULL").fetchone()
-    if row is None or not row[0]:
+def read_installed(connection: psycopg.Connection[Any], *, as_pushed: bool = False) -> Installed:
+    """What pgsync has in this database.
+
+    An object that was changed by hand since the last push counts as missing, unless it is asked for `as_pushed`.
+    """
+    row = connection.execute(sqlfiles.read("push/is_installed.sql").encode()).fetchone()
+    assert row is not None
+    is_installed, has_states = row
+    if not is_installed:
         return Installed()
     with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(sqlfiles.read("push/installed.sql").encode()).fetchone()
+        text = sqlfiles.render("push/installed.sql", has_states=has_states and not as_pushed)
+        found = cursor.execute(text.encode()).fetchone()
     assert found is not None
     active = found["active"] or {}
     return Installed(

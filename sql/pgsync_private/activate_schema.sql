@@ -27,6 +27,8 @@ BEGIN
     o.o ->> 'identity',
     o.o ->> 'hash'
   FROM pg_catalog.jsonb_array_elements(p_objects) AS o(o);
+  UPDATE pgsync_private.installed_object AS o
+  SET state = pgsync_private.object_state(o.kind, o.identity);
 
   UPDATE pgsync_private.schema_version AS s
   SET state = 'retired'
