@@ -38,7 +38,7 @@ END
 $roles$;
 DO $membership$
 BEGIN
-  IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) THEN
+  IF NOT pg_catalog.pg_has_role('pgsync_owner', 'MEMBER') OR NOT pg_catalog.pg_has_role('pgsync_writer', 'MEMBER') THEN
     GRANT pgsync_owner, pgsync_writer TO CURRENT_USER;
   END IF;
 END

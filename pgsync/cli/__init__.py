@@ -18,10 +18,12 @@ from pgsync.cli.failure import EXIT_INTERRUPTED, explain
 COMMANDS: Final = {
     "demo": "Run everything on an embedded Postgres with the bundled tasks schema.",
     "dev": "Run everything on an embedded Postgres with your schema; push again on every save.",
+    "connect": "Make an existing server ready for pgsync.",
     "push": "Install pgsync and a schema into your database.",
     "compile": "Print the SQL that a schema becomes.",
     "serve": "Run a gateway on a database that a schema was pushed to.",
     "slots": "List the replication slots of gateways, and drop what nobody reads.",
+    "uninstall": "Take pgsync out of your database, or print the SQL that does.",
     "doctor": "Say what is wrong in your database, or will be, and what to do.",
     "keys": "Create, list and revoke the keys that clients send.",
 }
