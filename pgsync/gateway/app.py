@@ -24,6 +24,7 @@ from pgsync.gateway.claims import Claims
 from pgsync.gateway.commit_queue import CommitQueue
 from pgsync.gateway.commit_records import CommitRecords
 from pgsync.gateway.commits import Committer
+from pgsync.gateway.coordination import Coordination
 from pgsync.gateway.credentials import Credentials, SessionEnder
 from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier
@@ -118,11 +119,15 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
         stack.push_async_callback(queue.close)
         committer = Committer(writes, queue, schema, feed, confirm_seconds=config.confirm_seconds)
         bootstrap = Bootstrap(reads, schema, feed)
+        coordination = Coordination(reads=reads, writes=writes, schema=schema, feed=feed, authenticator=authenticator)
+        coordinating = asyncio.create_task(coordination.run(), name="coordination")
+        stack.push_async_callback(_end, coordinating)
         live = Live(
             feed=feed,
             authenticator=authenticator,
             bootstrap=bootstrap,
             committer=committer,
+            coordination=coordination,
             frame_limit_bytes=config.body_limit_bytes,
         )
 

@@ -11,6 +11,7 @@ from pgsync import wire
 from pgsync.gateway.authenticate import Authenticator, Credential
 from pgsync.gateway.bootstrap import Bootstrap, groups_of
 from pgsync.gateway.commits import Committer
+from pgsync.gateway.coordination import Coordination
 from pgsync.gateway.socket import Socket
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
@@ -34,12 +35,14 @@ class Live:
         authenticator: Authenticator,
         bootstrap: Bootstrap,
         committer: Committer,
+        coordination: Coordination,
         frame_limit_bytes: int,
     ) -> None:
         self._feed = feed
         self._authenticator = authenticator
         self._bootstrap = bootstrap
         self._committer = committer
+        self._coordination = coordination
         self._frame_limit_bytes = frame_limit_bytes
         self._sockets: set[Socket] = set()
 
@@ -67,6 +70,7 @@ class Live:
             feed=self._feed,
             bootstrap=self._bootstrap,
             committer=self._committer,
+            coordination=self._coordination,
             groups=groups,
             cursor=query.get("cursor", ""),
         )
@@ -113,6 +117,8 @@ class Live:
 
     def close_sessions_of(self, capability_id: str, *, expired: bool = False) -> int:
         """Ends the sockets of a revoked credential, or of one whose end was moved nearer; how many there were."""
+        for socket in self._sockets:
+            socket.release_scopes_of(capability_id)
         found = [socket for socket in self._sockets if socket.capability_id == capability_id]
         code, reason = (CREDENTIAL_EXPIRED, "credential_expired") if expired else (CREDENTIAL_REVOKED, "apikey_revoked")
         return sum(socket.end(code, reason) for socket in found)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -19,7 +21,11 @@ from pgsync.errors import PgsyncError
 from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.bootstrap import Bootstrap, deltas_of, groups_of
 from pgsync.gateway.commits import Committer
+from pgsync.gateway.coordination import Coordination
 from pgsync.gateway.database import DatabaseUnavailableError
+from pgsync.gateway.live_claims import ClaimFrames
+from pgsync.gateway.member import Member
+from pgsync.gateway.scopes import Scopes
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Fallen
 from pgsync.stream.session import Session, cursor_decode, cursor_encode
@@ -29,8 +35,10 @@ OPENING_SECONDS: Final = 1.0
 MAX_PENDING_COMMITS: Final = 64
 RESPONSE_BYTES: Final = 1024 * 1024
 CLOSE_SECONDS: Final = 3.0
+CATCH_UP_BATCHES: Final = 16
 
 UNSUPPORTED_DATA: Final = 1003
+TRY_AGAIN: Final = 1013
 SILENT: Final = 4000
 PROTOCOL_MISMATCH: Final = 4010
 
@@ -50,6 +58,7 @@ class Socket:
         feed: Feed,
         bootstrap: Bootstrap,
         committer: Committer,
+        coordination: Coordination,
         groups: frozenset[str],
         cursor: str,
     ) -> None:
@@ -70,15 +79,26 @@ class Socket:
         self._sending = asyncio.Lock()
         self._commits: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue(MAX_PENDING_COMMITS)
         self._ending: asyncio.Task[None] | None = None
+        self._subscribed = groups
+        self._coordination = coordination
+        self._member = Member(
+            credential, groups, on_overflow=partial(self.end, TRY_AGAIN, "too_slow"), catch_up=self._catch_up
+        )
+        self._scopes = Scopes(credential, coordination.authenticator, self._regroup)
+        self._claims = ClaimFrames(
+            self._member,
+            database=coordination.database,
+            schema=coordination.schema,
+            lines=coordination.lines,
+            scopes=self._scopes,
+        )
         self._handlers: dict[str, Callable[[Any], Awaitable[None]]] = {
             "sync_request": self._on_sync_request,
             "update_subscription": self._on_update_subscription,
             "ack": self._on_ack,
             "ping": self._on_ping,
             "bootstrap_request": self._on_bootstrap_request,
-            "claim": self._on_claim,
-            "claim_begin": self._on_claim_begin,
-            "claim_heartbeat": self._on_claim_heartbeat,
+            "presence_update": self._on_presence_update,
         }
         if cursor:
             self._resume(cursor)
@@ -90,14 +110,24 @@ class Socket:
 
     async def run(self) -> None:
         """Serves until either side closes. Raises ConnectionError when the client is gone."""
+        self._coordination.join(self._member)
         try:
             async with asyncio.TaskGroup() as tasks:
-                others = [tasks.create_task(self._send_deltas()), tasks.create_task(self._run_commits())]
+                running = (
+                    self._send_deltas(),
+                    self._run_commits(),
+                    self._member.outbox.run(self._send),
+                    self._claims.run(),
+                )
+                others = [tasks.create_task(one) for one in running]
                 await self._receive()
                 for task in others:
                     task.cancel()
         except BaseExceptionGroup as group:
             raise _first(group) from None
+        finally:
+            self._scopes.close()
+            self._coordination.leave(self._member)
 
     def end(self, code: int, reason: str) -> bool:
         """Closes soon; for callers that cannot wait for it. False: it was ending already."""
@@ -111,6 +141,10 @@ class Socket:
         self.reason = reason
         async with asyncio.timeout(CLOSE_SECONDS):
             await self._response.close(code=code, message=reason.encode())
+
+    def release_scopes_of(self, capability_id: str) -> None:
+        """A credential ends: the groups that were joined with it go."""
+        self._scopes.release_of(capability_id)
 
     def release(self) -> None:
         """Gives up the place in the stream."""
@@ -129,17 +163,34 @@ class Socket:
         except TimeoutError:
             self._opened.set()
         while True:
-            try:
-                frames = await self._session.next_batch()
-            except Fallen:
-                async with self._sending:
+            session = self._session
+            if not await session.ready():
+                if session is self._session:
+                    return
+                continue  # another has taken its place
+            async with self._sending:  # before it is taken: whoever sends besides must not be in between
+                try:
+                    frames = self._session.take()
+                except Fallen:
                     await self._send_fallen()
-                continue
-            if not frames:
-                return
-            async with self._sending:
+                    continue
                 for frame in frames:
                     await self._send(frame)
+
+    async def _catch_up(self) -> int | None:
+        """Sends the deltas that wait; the sync id up to which the client has everything then, None if it is behind."""
+        if not self._opened.is_set():
+            return None
+        async with self._sending:
+            try:
+                for _ in range(CATCH_UP_BATCHES):
+                    if not self._session.is_behind:
+                        break
+                    for frame in self._session.take():
+                        await self._send(frame)
+            except Fallen:
+                return None  # it will be told to bootstrap
+            return self._session.position
 
     async def _send_fallen(self) -> None:
         """The client was too slow, or the stream has begun anew: it has to bootstrap, and goes on from here."""
@@ -208,6 +259,9 @@ class Socket:
         if kind == "commit":
             await self._commits.put((raw, payload))
             return
+        if isinstance(kind, str) and self._claims.takes(kind):
+            await self._claims.take(kind, payload if isinstance(payload, dict) else {})
+            return
         handler = self._handlers.get(kind) if isinstance(kind, str) else None
         if handler is not None:  # what a newer client may say besides is not answered
             await handler(payload if isinstance(payload, dict) else {})
@@ -273,12 +327,22 @@ class Socket:
                 wire.refuse("malformed_subscription", limit, param="syncGroups")
             groups = groups_of(self._credential, wanted) if wanted else frozenset[str]()
         except PgsyncError as error:
-            groups = self._session.groups
+            groups = self._subscribed
             answer: dict[str, Any] = {"success": False, "error": {"code": error.code, "message": error.message}}
         else:
-            self._session.update_groups(groups)
+            self._subscribed = groups
+            self._regroup()
             answer = {"success": True}
         await self._send(wire.frame(b"subscription_ack", orjson.dumps(answer | {"syncGroups": sorted(groups)})))
+
+    def _regroup(self) -> None:
+        """The session has the groups of its subscription and those of its scope joins."""
+        groups = self._subscribed | self._scopes.groups
+        self._session.update_groups(groups)
+        self._coordination.regroup(self._member, groups)
+
+    async def _on_presence_update(self, payload: dict[str, Any]) -> None:
+        self._coordination.presence.said(self._member, payload)
 
     async def _on_ack(self, payload: dict[str, Any]) -> None:
         last_sync_id = payload.get("lastSyncId")
@@ -291,7 +355,9 @@ class Socket:
     async def _on_bootstrap_request(self, payload: dict[str, Any]) -> None:
         async with self._sending:
             try:
-                taken = await self._bootstrap.full(self._credential.with_groups(self._session.groups))
+                held = self._credential.sync_groups | self._scopes.groups
+                reader = replace(self._credential, sync_groups=held).with_groups(self._session.groups)
+                taken = await self._bootstrap.full(reader)
             except (PgsyncError, psycopg.Error, DatabaseUnavailableError):
                 await self._send(self._sync_response([], must_bootstrap=True))  # over HTTP it will learn why
                 return
@@ -331,21 +397,6 @@ class Socket:
             authority_json=self._credential.authority_json,
             error=wire.frame_error(refused),
         )
-
-    # --- claims: refused in the contract's own words until they exist -------------------------------------------------
-
-    async def _on_claim(self, payload: dict[str, Any]) -> None:
-        error = {"code": "claim_lease_unavailable", "message": "this server has no claims yet"}
-        answer = {"claimId": str(payload.get("claimId") or ""), "success": False, "error": error}
-        await self._send(wire.frame(b"claim_ack", orjson.dumps(answer)))
-
-    async def _on_claim_begin(self, payload: dict[str, Any]) -> None:
-        answer = {"claimId": str(payload.get("claimId") or ""), "reason": "coordination_unavailable"}
-        await self._send(wire.frame(b"claim_rejected", orjson.dumps(answer)))
-
-    async def _on_claim_heartbeat(self, payload: dict[str, Any]) -> None:
-        answer = {"claimId": str(payload.get("claimId") or ""), "status": "lost"}
-        await self._send(wire.frame(b"claim_heartbeat_ack", orjson.dumps(answer)))
 
 
 def _first(error: BaseException) -> BaseException:

@@ -426,17 +426,21 @@ class Session:
         An empty list means that the session was closed. Raises Fallen, now and until one of the `start_` methods is
         called, when the session was too slow.
         """
-        while not self._closed:
+        while await self.ready():
             frames = self.take(limit_bytes)
             if frames:
                 return frames
-            if self._pending is None and not self._closed:
-                self._waiter = asyncio.get_running_loop().create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
         return []
+
+    async def ready(self) -> bool:
+        """Waits until there may be something to take; False: the session was closed."""
+        while not self._closed and not self.is_behind:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return not self._closed
 
     def close(self) -> None:
         """Called by `Router.close`."""

@@ -73,6 +73,9 @@ BEGIN
       AND c.id = p_claim_id;
     RETURN pgsync_private.claim_lost(v_claim, COALESCE(p_model, v_claim.model_key));
   END IF;
+  IF COALESCE(p_request -> 'details', 'null') <> 'null' THEN
+    v_ignored := pgsync_private.tell_claim(v_beaten, 'progress');
+  END IF;
   RETURN pgsync_private.claim_answer(pgsync_private.claim_beat(v_beaten) || '{"object": "claim_heartbeat"}');
 END
 $function$;

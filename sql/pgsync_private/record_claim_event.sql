@@ -1,5 +1,5 @@
--- Keeps what happened to a claim for the logs and, if p_notify, tells the gateways, whose clients may be waiting for it.
--- A notification takes a lock of the whole server at commit, so a lease that nobody waited for is taken and given back without one.
+-- Keeps what happened to a claim for the logs, puts a hint for the gateways into the log of the database and, if p_notify, notifies whoever
+-- listens. A notification takes a lock of the whole server at commit, so a lease that nobody waited for is taken and given back without one.
 -- The shared lock lets a reader of the logs wait for the events that are about to be committed; see pgsync_private.claim_events.
 CREATE OR REPLACE FUNCTION pgsync_private.record_claim_event(
   p_claim pgsync_private.claim,
@@ -26,6 +26,7 @@ BEGIN
     p_claim.status, p_claim.participant_kind, p_claim.participant_id, p_claim.on_behalf_of_kind, p_claim.on_behalf_of_id,
     p_claim.capability_id, p_claim.description, pgsync_private.claim_meta(p_claim), p_claim.expires_at, p_claim.fence_token, p_position
   );
+  v_ignored := pgsync_private.tell_claim(p_claim, p_event);
   IF p_notify THEN
     v_ignored := pg_catalog.pg_notify(
       'pgsync',

@@ -589,3 +589,118 @@ def _checked(reply: Reply, status: int, check: Check) -> dict[str, Any]:
     parsed: dict[str, Any] = reply.json
     check(parsed, "answer")
     return parsed
+
+
+# --- frames of claims and presence (2.5, 2.6) ----------------------------------------------------------------------
+
+FRAME_TARGET: Final = holds(
+    {"entityType": text, "entityId": text}, {"field": text, "fields": every(text), "meta": thing}
+)
+_LINE_TARGET: Final = holds({"type": text, "id": text}, {"field": text, "fields": every(text), "meta": thing})
+_IN_THE_WAY: Final[dict[str, Check]] = {
+    "heldBy": text,
+    "heldByKind": KIND,
+    "heldByClaim": CLAIM_SUMMARY,
+    "heldByExpiresAt": milliseconds,
+}
+_GRANTED_FRAME: Final = holds({"claimId": text, "target": FRAME_TARGET}, {"fenceToken": natural, "readAt": natural})
+FRAMES: Final[dict[str, Check]] = {
+    "claim_ack": either(
+        holds({"claimId": text, "success": exactly(True)}, {"syncGroups": every(GROUP), "ttlSeconds": natural}),
+        holds(
+            {
+                "claimId": either(text, exactly("")),
+                "success": exactly(False),
+                "error": holds({"code": text, "message": text}, {"requiredCapability": holds({"scope": text})}),
+            }
+        ),
+    ),
+    "claim_acquired": _GRANTED_FRAME,
+    "claim_granted": _GRANTED_FRAME,
+    "claim_queued": holds(
+        {"claimId": text, "position": natural}, {"target": FRAME_TARGET, "policyReason": text, **_IN_THE_WAY}
+    ),
+    "claim_rejected": holds(
+        {"claimId": either(text, exactly(""))},
+        {
+            "reason": exactly(
+                "conflict", "coordination_unavailable", "capability_denied", "invalid_target", "expired", "preempted"
+            ),
+            "message": text,
+            "target": FRAME_TARGET,
+            **_IN_THE_WAY,
+        },
+    ),
+    "claim_lost": holds({"claimId": text, "reason": exactly("expired", "preempted"), "target": FRAME_TARGET}),
+    "claim_expired": holds({"claimId": text}),
+    "claim_queue": holds(
+        {
+            "target": holds({"type": text, "id": text}),
+            "queue": every(
+                holds(
+                    {
+                        "object": exactly("claim"),
+                        "id": text,
+                        "status": exactly("queued"),
+                        "target": _LINE_TARGET,
+                        "position": natural,
+                        "expiresAt": milliseconds,
+                    },
+                    {"description": text, "heldBy": text, "participantKind": KIND},
+                )
+            ),
+        }
+    ),
+    "claim_heartbeat_ack": holds(
+        {"claimId": either(text, exactly("")), "status": exactly("held", "queued", "lost")}, _BEAT
+    ),
+    "presence_update": holds(
+        {
+            "kind": exactly("enter", "update", "leave"),
+            "userId": text,
+            "status": text,
+            "syncGroups": every(GROUP),
+            "timestamp": milliseconds,
+            "activeClaims": every(
+                holds(
+                    {
+                        "entityType": text,
+                        "entityId": text,
+                        "claimId": text,
+                        "declaredAt": milliseconds,
+                        "expiresAt": milliseconds,
+                        "status": exactly("active"),
+                    },
+                    {"description": text, "field": text, "fields": every(text), "meta": thing},
+                )
+            ),
+            "isAgent": FLAG,
+            "participantKind": KIND,
+        },
+        {
+            "timezone": text,
+            "customStatus": text,
+            "activity": holds(
+                {"entityType": text, "entityId": text, "action": text},
+                {
+                    "field": text,
+                    "fields": every(text),
+                    "meta": thing,
+                    "detail": text,
+                    "loadFactor": either(natural, lambda value, place: None),
+                    "acceptingNewWork": FLAG,
+                },
+            ),
+            "delegatedFrom": text,
+            "mesh": thing,  # what an application says besides
+        },
+    ),
+}
+
+
+def frame(received: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload of a frame, whose shape is checked when it is one of claims or presence."""
+    check, payload = FRAMES.get(received["type"]), received.get("payload")
+    if check is not None:
+        check(payload, received["type"])
+    return payload  # type: ignore[return-value]

@@ -340,17 +340,6 @@ async def test_frames_that_need_no_answer_get_none(client: Client) -> None:
     assert [frame["type"] for frame in socket.frames] == ["pong"]
 
 
-async def test_claims_are_refused_in_the_contracts_own_words(client: Client) -> None:
-    async with client.socket() as socket:
-        await socket.send("claim_begin", {"claimId": "c1", "entityType": "Task", "entityId": "t1"})
-        assert await socket.wait_for("claim_rejected") == {"claimId": "c1", "reason": "coordination_unavailable"}
-        await socket.send("claim", {"claimId": "c2", "syncGroups": []})
-        answer = await socket.wait_for("claim_ack")
-        assert (answer["claimId"], answer["success"]) == ("c2", False)
-        await socket.send("claim_heartbeat", {"claimId": "c1"})
-        assert (await socket.wait_for("claim_heartbeat_ack"))["status"] == "lost"
-
-
 @pytest.mark.parametrize("path", ["/api/sync/ws", "/api/api/sync/ws"])
 async def test_bad_key_is_refused_before_the_socket_opens(world: World, path: str) -> None:
     for protocols in ((), ("ablo.sync.v1",), ("ablo.bearer.sk_wrong", "ablo.sync.v1")):
