@@ -19,7 +19,6 @@ from bench.child import READY
 from pgsync.models import ActiveSchema, active_schema_from_json
 from pgsync.names import PUBLICATION
 from pgsync.stream.connect import Replication, parse_lsn
-from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Grouper
 
 
@@ -43,7 +42,7 @@ async def read(conninfo: str, slot: str, end_lsn: int) -> dict[str, Any]:
     reached = 0
     while reached < end_lsn:
         for data in await replication.read():
-            group = grouper.feed(decode_message(data), len(data))
+            group = grouper.take(data)
             if group is not None:
                 transaction = group.transaction
                 transactions += 1

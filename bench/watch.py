@@ -22,7 +22,6 @@ from bench.child import READY
 from bench.read_slot import active_schema
 from pgsync.names import PUBLICATION
 from pgsync.stream.connect import Replication
-from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Grouper
 
 
@@ -72,7 +71,7 @@ async def watch_stream(conninfo: str, slot: str, look: Callable[[bytes], bool]) 
         print(READY, flush=True)
         while True:
             for data in await replication.read():
-                group = grouper.feed(decode_message(data), len(data))
+                group = grouper.take(data)
                 if group is not None:
                     for change in group.transaction.changes:
                         if change.data is not None and look(change.data):

@@ -63,7 +63,8 @@ _QUOTE: Final = b'"'
 _dumps = orjson.dumps
 
 
-def _text(text: bytes) -> bytes:
+def as_text(text: bytes) -> bytes:
+    """Any text as a JSON string."""
     try:
         return _dumps(text.decode())
     except UnicodeDecodeError:  # only a SQL_ASCII database can send this: JSON has no way to carry the bytes
@@ -146,7 +147,7 @@ def _bytes(text: bytes) -> bytes:
 
 
 _SCALARS: Final[dict[Kind, Encoder]] = {
-    Kind.TEXT: _text,
+    Kind.TEXT: as_text,
     Kind.INTEGER: _integer,
     Kind.FLOAT: _float,
     Kind.DECIMAL: _decimal,
@@ -201,6 +202,19 @@ def encoder(kind: Kind, array: bool = False) -> Encoder:
     return _ARRAYS[kind] if array else _SCALARS[kind]
 
 
+def field_encoders(model: Model, columns: Sequence[str]) -> list[tuple[int, bytes, bytes, Encoder]]:
+    """The fields of a model that have a column among these, in declared order.
+
+    For each: the index of its column, `"name":`, `"name":null`, and the encoder of its values.
+    """
+    plan: list[tuple[int, bytes, bytes, Encoder]] = []
+    for field in model.fields:
+        if field.column in columns:
+            name = _dumps(field.name) + b":"
+            plan.append((columns.index(field.column), name, name + b"null", encoder(field.kind, field.array)))
+    return plan
+
+
 def row_encoder(model: Model, columns: Sequence[str] | None = None) -> RowEncoder:
     """The function from a row of this model to the bytes of its JSON object, under wire names in declared order.
 
@@ -208,12 +222,7 @@ def row_encoder(model: Model, columns: Sequence[str] | None = None) -> RowEncode
     whose column is not among them is left out of the object, as is one whose value is `UNCHANGED`. A value that is not
     of its field's kind (somebody changed the column's type by hand) becomes a string: it must not stop the row.
     """
-    given = [f.column for f in model.fields] if columns is None else list(columns)
-    plan: list[tuple[int, bytes, bytes, Encoder]] = []
-    for field in model.fields:
-        if field.column in given:
-            name = _dumps(field.name) + b":"
-            plan.append((given.index(field.column), name, name + b"null", encoder(field.kind, field.array)))
+    plan = field_encoders(model, [f.column for f in model.fields] if columns is None else columns)
 
     def encode(values: Sequence[Value]) -> bytes:
         parts: list[bytes] = []
@@ -225,7 +234,7 @@ def row_encoder(model: Model, columns: Sequence[str] | None = None) -> RowEncode
                 try:
                     parts.append(name + convert(value))
                 except ValueError:
-                    parts.append(name + _text(value))
+                    parts.append(name + as_text(value))
         return b"{%b}" % b",".join(parts)
 
     return encode

@@ -37,12 +37,15 @@ _DELTAS: Final = _DELTA + b'{"deltas":['
 
 
 def deltas_of(frame: bytes) -> bytes | None:
-    """The deltas of a frame, separated by commas; None for a frame that tells the client to bootstrap."""
+    """The deltas of a frame, separated by commas; b"" for one that only says where a transaction ends.
+
+    None for one that tells the client to bootstrap.
+    """
     if frame.startswith(_DELTAS):
         return frame[len(_DELTAS) : -3]
     if frame.startswith(_DELTA):
         return frame[len(_DELTA) : -1]
-    return None
+    return None if b'"requiresBootstrap":true' in frame else b""
 
 
 def groups_of(credential: Credential, wanted: Iterable[str]) -> frozenset[str]:
@@ -124,7 +127,7 @@ class Bootstrap:
         parts = [deltas_of(frame) for frame in frames]
         if None in parts:
             return None
-        deltas = b"[" + b",".join(part for part in parts if part is not None) + b"]"
+        deltas = b"[" + b",".join(part for part in parts if part) + b"]"
         return b"".join(
             (
                 b'{"type":"partial","lastSyncId":%d,"models":{},"deltas":' % position,

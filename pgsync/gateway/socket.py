@@ -73,7 +73,7 @@ class Socket:
             credential.organization_id, groups, readable=credential.readable, reader=credential.reader
         )
         # Everything after this sync id has been or will be sent in order.
-        self._origin = self._session.position
+        self._origin = self._session.starts_after
         self._must_bootstrap = False
         self._opened = asyncio.Event()
         self._sending = asyncio.Lock()
@@ -210,7 +210,7 @@ class Socket:
             )
         else:
             self._session.start_at_head()
-        self._origin = self._session.position
+        self._origin = self._session.starts_after
 
     def _sync_response(self, frames: list[bytes], *, must_bootstrap: bool = False) -> bytes:
         parts = [deltas_of(frame) for frame in frames]
@@ -220,7 +220,7 @@ class Socket:
         return b"".join(
             (
                 b'{"type":"sync_response","payload":{"deltas":[',
-                b",".join(part for part in parts if part is not None),
+                b",".join(part for part in parts if part),
                 b'],"currentSyncId":%d,"cursor":' % position,
                 orjson.dumps(cursor_encode(self._router.epoch, position)),
                 b',"requiresBootstrap":true}}' if must_bootstrap else b"}}",

@@ -8,11 +8,11 @@ the stream asks for none of them, so their type bytes are refused by name.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from pgsync.values import UNCHANGED, Value
+from pgsync.values import UNCHANGED, Encoder, Value, as_text
 
 # Not frozen: creating a frozen instance takes three times as long, and there is one for every change in the database.
 
@@ -160,6 +160,7 @@ _BINARY: Final = ord("b")
 _NEW: Final = ord("N")
 _KEY: Final = ord("K")
 _OLD: Final = ord("O")
+TUPLE_START: Final = 8  # type, relation, kind of tuple, number of columns; then the values
 _MAX_VALUE_BYTES: Final = 1 << 30  # Postgres's own limit of a field
 
 
@@ -190,6 +191,78 @@ def _values(data: bytes, at: int, end: int) -> tuple[tuple[Value, ...], int]:
     if at - end > _MAX_VALUE_BYTES:
         raise MalformedStreamError("a value longer than any in Postgres", end)
     return tuple(values), at  # the garbage collector stops looking at a tuple of bytes; the ring holds millions
+
+
+def leading_values(data: bytes, count: int) -> list[Value]:
+    """The first `count` values of the first tuple of an Insert, Update or Delete as it came, without decoding the rest.
+
+    Raises MalformedStreamError when there are not so many.
+    """
+    end = len(data)
+    at = TUPLE_START
+    values: list[Value] = []
+    try:
+        for _ in range(count):
+            kind = data[at]
+            if kind == _TEXT:
+                start = at + 5
+                at = start + _int(data, at + 1)[0]
+                values.append(data[start:at])
+            elif kind == _NULL:
+                values.append(None)
+                at += 1
+            elif kind == _KEPT:
+                values.append(UNCHANGED)
+                at += 1
+            else:
+                raise MalformedStreamError(f"unknown kind of value {bytes((kind,))!r}", at)
+    except (IndexError, struct.error):
+        at = end + 1
+    if at > end:
+        raise MalformedStreamError(f"a message of type {data[:1]!r} that stops early", end)
+    return values
+
+
+def tuple_encoder(fields: Sequence[tuple[int, bytes, bytes, Encoder]]) -> Callable[[bytes], bytes]:
+    """The function from an Insert or an Update without an old tuple, as it came, to the JSON object of its row.
+
+    `fields` are those of `pgsync.values.field_encoders`. Gives what decoding the message and encoding its row would
+    give, in less time; and until somebody asks, the message is all that has to be kept.
+    """
+    places = {index: place for place, (index, *_) in enumerate(fields)}
+    columns = [
+        (places[index], *fields[places[index]][1:]) if index in places else None
+        for index in range(max(places, default=-1) + 1)
+    ]
+    is_ordered = [column[0] for column in columns if column is not None] == list(range(len(fields)))
+
+    def encode(message: bytes) -> bytes:
+        data = message + _PADDING
+        at = TUPLE_START
+        parts: list[bytes] = []
+        order: list[int] = []
+        for column in columns:
+            kind, size = _column(data, at)
+            if kind == _TEXT:
+                start = at + 5
+                at = start + size
+                if column is not None:
+                    value = data[start:at]
+                    try:
+                        parts.append(column[1] + column[3](value))
+                    except ValueError:
+                        parts.append(column[1] + as_text(value))
+                    order.append(column[0])
+            else:
+                if kind == _NULL and column is not None:
+                    parts.append(column[2])
+                    order.append(column[0])
+                at += 1
+        if not is_ordered:
+            parts = [part for _, part in sorted(zip(order, parts, strict=True))]
+        return b"{%b}" % b",".join(parts)
+
+    return encode
 
 
 def _string(data: bytes, at: int, end: int) -> tuple[str, int]:

@@ -34,7 +34,6 @@ from pgsync.stream.connect import (
     System,
     format_lsn,
 )
-from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Group, Grouper
 from pgsync.stream.listener import Listener, SlotState
 from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anchor, number_above
@@ -58,6 +57,7 @@ WARNING_SECONDS: Final = 60.0
 MAX_SEEN: Final = 3600
 RECENT_COMMITS: Final = 100_000
 STORED_SAMPLES: Final = 1000
+SLICE_SECONDS: Final = 0.002  # how long the stream works before others get their turn
 _POLL_SECONDS: Final = 0.01
 _PLACE_SECONDS: Final = 0.05
 _DISAGREEMENT: Final = "PS501"
@@ -438,14 +438,16 @@ class Feed:
                 await self._take_place(listener, numberer, checkpoint)
             elif is_alone:
                 return
-            else:
+            if not numberer.is_placed:
                 await asyncio.sleep(_PLACE_SECONDS)
 
     async def _take_place(self, listener: Listener, numberer: Numberer, checkpoint: Checkpoint) -> None:
         around = await self._look_around(listener)
         # No await from here on: the reading task must not get ahead of what was held back.
+        if numberer.is_torn:
+            return
         held = numberer.anchor(checkpoint.lsn, checkpoint.sync_id)
-        position = numberer.head - sum(transaction.count for transaction in held)
+        position = held[0].begins_after if held else numberer.head
         start_lsn = numberer.start_lsn
         self._begin(around, position, start_lsn)
         for transaction in held:
@@ -468,24 +470,31 @@ class Feed:
     async def _read(self, listener: Listener, source: Source) -> None:
         grouper = self._grouper
         while True:
-            for data in await source.read():
-                group = grouper.feed(decode_message(data), len(data))
+            messages = await source.read()
+            slice_ends = time.monotonic() + SLICE_SECONDS
+            for count, data in enumerate(messages):
+                group = grouper.take(data)
                 if group is not None:
                     if group.schema_version is None and not group.anchors:
                         self._number(group)
                     else:
                         await self._handle(listener, group)
+                # A long catch-up, or a large transaction, must leave the others their turn.
+                if count & 31 == 31 and time.monotonic() >= slice_ends:
+                    await asyncio.sleep(0)
+                    slice_ends = time.monotonic() + SLICE_SECONDS
             if not grouper.is_inside and source.sent_lsn > self._lsn:
                 self._lsn = source.sent_lsn
                 self.ring.pass_over(self._lsn)
-            await asyncio.sleep(0)  # a long catch-up must leave the others their turn
+            await asyncio.sleep(0)
 
     def _number(self, group: Group) -> None:
         numberer = self._numberer
         assert numberer is not None
         for transaction in numberer.add(group):
             self._deliver(transaction)
-        self._lsn = group.transaction.end_lsn
+        if group.transaction.is_last:
+            self._lsn = group.transaction.end_lsn
 
     async def _handle(self, listener: Listener, group: Group) -> None:
         """A transaction that says something to the stream itself."""
@@ -513,6 +522,10 @@ class Feed:
             await self._store_checkpoint(listener)
 
     def _deliver(self, transaction: Transaction) -> None:
+        if not transaction.is_last:
+            # Rows may travel on; everything that says how far the stream is waits for the end of the transaction.
+            self.ring.append(transaction)
+            return
         text = transaction.snapshot
         snapshot: Snapshot | None = None
         if text is not None:
@@ -521,11 +534,11 @@ class Feed:
         self.timeline.stream(transaction.xid, transaction.last_sync_id, snapshot)
         self.ring.append(transaction)
         commits = transaction.commits
-        if transaction.changes or commits:
+        if transaction.changes or transaction.before or commits:
             self._positions.append(
                 [
                     str(transaction.xid),
-                    transaction.first_sync_id,
+                    transaction.begins_after + 1,
                     transaction.last_sync_id,
                     [last for _, last in commits],
                 ]

@@ -1,16 +1,18 @@
-"""Messages of the stream to whole transactions: which model, which row, who did it, who may see it.
+"""Messages of the stream to transactions: which model, which row, who did it, who may see it.
 
-Pure and in stream order: the same messages under the same schema version give the same transactions, on every gateway.
+Pure and in stream order: the same messages under the same schema version give the same changes, on every gateway. A
+transaction that is larger than a bound is handed on in parts, so that memory does not depend on what somebody commits.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -28,6 +30,9 @@ from pgsync.stream.decode import (
     Relation,
     Truncate,
     Update,
+    decode_message,
+    leading_values,
+    tuple_encoder,
 )
 from pgsync.stream.transaction import (
     RESERVED_SYNC_IDS,
@@ -40,11 +45,22 @@ from pgsync.stream.transaction import (
     RuleRow,
     Transaction,
 )
-from pgsync.values import UNCHANGED, RowEncoder, Value, row_encoder
+from pgsync.values import UNCHANGED, RowEncoder, Value, field_encoders, row_encoder
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _SNAPSHOT: Final = re.compile(r"\d+:\d+:(\d+(,\d+)*)?")
 _XID_BITS: Final = 32
+# A transaction that grows beyond one of these comes in parts, each of about this size.
+PART_BYTES: Final = 1 << 20
+PART_CHANGES: Final = 4096
+_VALUE_BYTES: Final = 45  # what Python needs for a value that was taken out of its message, about
+_CACHED_GROUPS: Final = 10_000
+_ROW: Final = struct.Struct(">BIB").unpack_from
+_NEW: Final = ord("N")
+_INSERT: Final = ord("I")
+_UPDATE: Final = ord("U")
+_DELETE: Final = ord("D")
+_ROWS: Final = frozenset({_INSERT, _UPDATE, _DELETE})
 _NOTICES: Final = frozenset({"p", "k"})
 # Anybody may write messages. Of more than this in one transaction, the later ones are passed over.
 NOTICES_BYTES: Final = 4 << 20
@@ -61,10 +77,11 @@ class StreamOrderError(ValueError):
 
 @dataclass(slots=True)
 class Group:
-    """A whole transaction and what it says to the stream itself.
+    """A transaction, or a part of one, and what it says to the stream itself.
 
-    Its changes are numbered from 1 until it gets its place. `schema_version`: from the end of this transaction on, the
-    models of that version apply. `anchors`: ids of the anchors in it.
+    The changes of a transaction are numbered from 1 until it gets its place. `schema_version`: from the end of this
+    transaction on, the models of that version apply. `anchors`: ids of the anchors in it; those in a transaction that
+    changes rows do not count, so an anchor never lies inside of what is counted.
     """
 
     transaction: Transaction
@@ -75,19 +92,25 @@ class Group:
 class _Table:
     """What the stream needs to know of one table of a model, worked out once per relation and schema version.
 
-    Columns are found by name: one that was added by hand is ignored, one that was dropped is left out of the rows.
-    Raises ValueError when the column of the id or of the tenant is gone: nobody could say whose a row is.
+    Columns are found by name: one that was added by hand is ignored. `missing` are the columns of fields that are
+    gone, by a drop or under another name. Raises ValueError when that of the id or of the tenant is among them: nobody
+    could say whose a row is.
     """
 
     __slots__ = (
         "columns",
         "encode",
+        "encode_message",
+        "field_indices",
         "grants",
         "groups",
         "id_index",
         "keys",
+        "leading",
         "matches",
+        "missing",
         "model",
+        "owners",
         "rule_columns",
         "tenant_index",
     )
@@ -98,7 +121,12 @@ class _Table:
         self.model = model
         types = {column.name: column.type_oid for column in relation.columns}
         fields = tuple(_as_it_is(field, types.get(field.column, 0)) for field in model.fields)
-        self.encode: RowEncoder = row_encoder(replace(model, fields=fields), columns)
+        typed = replace(model, fields=fields)
+        encoders = field_encoders(typed, columns)
+        self.encode: RowEncoder = row_encoder(typed, columns)
+        self.encode_message = tuple_encoder(encoders)
+        self.field_indices = [index for index, *_ in encoders]
+        self.missing = tuple(field.column for field in model.fields if field.column not in types)
         self.id_index = columns.index(model.id_column)
         self.tenant_index = None if model.tenant_column is None else columns.index(model.tenant_column)
         self.groups = [(f"{g.kind}:", columns.index(g.column)) for g in model.groups if g.column in columns]
@@ -117,6 +145,10 @@ class _Table:
                 self.rule_columns = [(column, columns.index(column)) for column in rule.columns]
             else:
                 self.matches = _nobody  # a column of the rule is gone: nobody can say who may see a row
+        # Of a row that no rule judges, so many first values say which it is and who may see it.
+        needed = [self.id_index, *(index for _, index in self.groups)]
+        self.leading = 1 + max([*needed, -1 if self.tenant_index is None else self.tenant_index])
+        self.owners: dict[Value, tuple[str, tuple[str, ...]]] = {}
 
     def judged(self, row: Row | None, previous: Row | None) -> Judged | None:
         if self.matches is None:
@@ -162,6 +194,20 @@ class _Table:
             return () if organization is None else (f"org:{organization}",)
         return tuple(f"{kind}{value.decode()}" for kind, index in self.groups if isinstance(value := row[index], bytes))
 
+    def owner(self, row: Row) -> tuple[str | None, tuple[str, ...]]:
+        """`organization` and `groups_of`, the same objects for all rows of an organization where that is all it is."""
+        if self.tenant_index is None or self.model.groups:
+            organization = self.organization(row)
+            return organization, self.groups_of(row, organization)
+        value = row[self.tenant_index]
+        found = self.owners.get(value)
+        if found is None:
+            if len(self.owners) >= _CACHED_GROUPS:
+                self.owners.clear()
+            text = _text(value)
+            found = self.owners[value] = (text, (f"org:{text}",))
+        return found
+
 
 def _nobody(row: RuleRow, reader: Reader) -> bool:
     return False
@@ -200,19 +246,30 @@ def _text(value: Value) -> str:
 
 
 class Grouper:
-    """Collects messages until a transaction is whole.
+    """Collects messages until a transaction, or a part of a large one, is whole.
 
     `reference_xid` is any recent 64-bit transaction id: the stream carries only the lower half of them. `unusable` are
     the keys of models whose table has lost the column of the id or of the tenant: their changes are passed over.
     """
 
-    def __init__(self, schema: ActiveSchema = EMPTY, *, reference_xid: int = 3) -> None:
+    def __init__(
+        self,
+        schema: ActiveSchema = EMPTY,
+        *,
+        reference_xid: int = 3,
+        part_bytes: int = PART_BYTES,
+        part_changes: int = PART_CHANGES,
+    ) -> None:
         self._schema = schema
+        self._part_bytes = part_bytes
+        self._part_changes = part_changes
         self._relations: dict[int, Relation] = {}
         self._tables: dict[int, _Table | None] = {}
         self.reference_xid = reference_xid
         self.unusable: set[str] = set()
         self._begin: Begin | None = None
+        self._xid = 0
+        self._committed_at = ""
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Insert: self._insert,
             Update: self._update,
@@ -243,6 +300,7 @@ class Grouper:
 
     def _reset(self) -> None:
         self._changes: list[Change] = []
+        self._before = 0
         self._commits: list[tuple[str, int]] = []
         self._origin = UNKNOWN_ORIGIN
         self._ids = _NO_IDS
@@ -261,23 +319,39 @@ class Grouper:
         self._tables.clear()
         self._reset()
 
+    def take(self, data: bytes) -> Group | None:
+        """As `feed`, of a message as it came. Most rows are not decoded before somebody wants to see them."""
+        kind = data[0] if data else 0
+        if kind in _ROWS and self._row(kind, data):
+            return self._part() if self._is_large() else None
+        return self.feed(decode_message(data), len(data))
+
     def feed(self, message: Message, size_bytes: int = 0) -> Group | None:
-        """The transaction that this message ends, if it ends one. `size_bytes` is the message's own size."""
+        """The transaction that this message ends, or the part of one that it fills. `size_bytes` is its own size."""
         kind = type(message)
         if kind is Begin:
             if self._begin is not None:
                 raise StreamOrderError("a transaction begins inside another")
             assert isinstance(message, Begin)
             self._begin = message
+            self._xid = widen(message.xid, self.reference_xid)
+            self.reference_xid = max(self.reference_xid, self._xid)
+            self._committed_at = self._time(message.committed_at)
             return None
         if kind is Commit:
             assert isinstance(message, Commit)
             return self._commit(message)
-        self._size_bytes += size_bytes
+        if kind is not Relation:  # which stays, and comes again with a new connection
+            self._size_bytes += size_bytes
         handler = self._handlers.get(kind)
         if handler is not None:
             handler(message)
-        return None
+        return self._part() if self._is_large() else None
+
+    def _is_large(self) -> bool:
+        return len(self._changes) >= self._part_changes or (
+            self._size_bytes >= self._part_bytes and len(self._changes) > 0
+        )
 
     # ------------------------------------------------------------------ rows
 
@@ -308,7 +382,8 @@ class Grouper:
         row_id: str,
         organization: str | None,
         groups: tuple[str, ...],
-        encode: Callable[[], bytes] | None,
+        encode: Callable[..., bytes] | None,
+        row: object = None,
         previous_groups: tuple[str, ...] | None = None,
         judged: Judged | None = None,
         membership: Membership | None = None,
@@ -321,7 +396,7 @@ class Grouper:
         changes = self._changes
         changes.append(
             Change(
-                len(changes) + 1,
+                self._before + len(changes) + 1,
                 action,
                 table.model,
                 row_id,
@@ -330,29 +405,63 @@ class Grouper:
                 self._origin,
                 transaction_id,
                 encode,
-                previous_groups=previous_groups,
-                judged=judged,
-                membership=membership,
+                row,
+                previous_groups,
+                judged,
+                membership,
             )
         )
+
+    def _row(self, kind: int, data: bytes) -> bool:
+        """A change whose message is kept as it is; False when the row has to be decoded to tell what has happened."""
+        try:
+            _, oid, tuple_kind = _ROW(data)
+        except struct.error:
+            return False
+        table = self._table(oid)
+        if table is None:
+            return True
+        if table.matches is not None or table.grants is not None:
+            return False
+        if kind == _DELETE:
+            row = leading_values(data, table.leading)
+            organization, groups = table.owner(row)
+            self._size_bytes += len(data)
+            self._add(table, "D", table.row_id(row), organization, groups, None)
+            return True
+        if tuple_kind != _NEW:
+            return False
+        row = leading_values(data, table.leading)
+        organization, groups = table.owner(row)
+        action = "I" if kind == _INSERT else "U"
+        self._size_bytes += len(data)
+        self._add(table, action, table.row_id(row), organization, groups, table.encode_message, data)
+        return True
 
     def _insert(self, message: Insert) -> None:
         table = self._table(message.relation)
         if table is not None:
             row = message.new
-            organization = table.organization(row)
-            groups = table.groups_of(row, organization)
-            judged = table.judged(row, None)
-            encode, membership = partial(table.encode, row), table.membership(None, row)
-            self._add(table, "I", table.row_id(row), organization, groups, encode, judged=judged, membership=membership)
+            organization, groups = table.owner(row)
+            self._size_bytes += _VALUE_BYTES * table.columns
+            self._add(
+                table,
+                "I",
+                table.row_id(row),
+                organization,
+                groups,
+                table.encode,
+                row,
+                judged=table.judged(row, None),
+                membership=table.membership(None, row),
+            )
 
     def _delete(self, message: Delete) -> None:
         table = self._table(message.relation)
         if table is not None:
             row = message.old
-            organization = table.organization(row)
+            organization, groups = table.owner(row)
             judged = table.judged(None, row if message.full else None)
-            groups = table.groups_of(row, organization)
             membership = table.membership(row if message.full else None, None, is_known=message.full)
             self._add(table, "D", table.row_id(row), organization, groups, None, judged=judged, membership=membership)
 
@@ -361,12 +470,13 @@ class Grouper:
         if table is None:
             return
         new, old = message.new, message.old
+        self._size_bytes += _VALUE_BYTES * table.columns
         if old is None:
-            organization = table.organization(new)
-            groups = table.groups_of(new, organization)
+            organization, groups = table.owner(new)
             judged = table.judged(new, None)
-            encode, membership = partial(table.encode, new), table.membership(None, new, is_known=False)
-            self._add(table, "U", table.row_id(new), organization, groups, encode, judged=judged, membership=membership)
+            membership = table.membership(None, new, is_known=False)
+            row_id = table.row_id(new)
+            self._add(table, "U", row_id, organization, groups, table.encode, new, judged=judged, membership=membership)
             return
         old_member = old if message.full else None
         # Where the new row leaves a value out, the old one has it, if the log has the old row. With an old key only,
@@ -381,17 +491,23 @@ class Grouper:
             keys = [i in table.keys for i in range(len(old))]
             whole = [o if n is UNCHANGED and k else n for n, o, k in zip(new, old, keys, strict=True)]
             before = [o if k else n for n, o, k in zip(whole, old, keys, strict=True)]
-        row_id, organization = table.row_id(whole), table.organization(whole)
-        groups = table.groups_of(whole, organization)
-        old_id, old_organization = table.row_id(before), table.organization(before)
-        old_groups = table.groups_of(before, old_organization)
+        row_id = table.row_id(whole)
+        organization, groups = table.owner(whole)
+        old_id = table.row_id(before)
+        old_organization, old_groups = table.owner(before)
         if old_id != row_id or old_organization != organization:
             judged = table.judged(None, before if message.full else None)
             membership = table.membership(old_member, None, is_known=message.full)
             self._add(table, "D", old_id, old_organization, old_groups, None, judged=judged, membership=membership)
             judged = table.judged(whole, None)
-            encode, membership = partial(table.encode, whole), table.membership(None, whole)
-            self._add(table, "I", row_id, organization, groups, encode, judged=judged, membership=membership)
+            membership = table.membership(None, whole)
+            if any(whole[index] is UNCHANGED for index in table.field_indices):
+                # A large value that did not change is not in the log beside a key that did.
+                self._add(table, "R", row_id, organization, groups, None, judged=judged, membership=membership)
+            else:
+                self._add(
+                    table, "I", row_id, organization, groups, table.encode, whole, judged=judged, membership=membership
+                )
         else:
             self._add(
                 table,
@@ -399,8 +515,9 @@ class Grouper:
                 row_id,
                 organization,
                 groups,
+                table.encode,
                 # Where somebody may begin to see the row, who then gets all of it.
-                partial(table.encode, whole if table.matches is not None or old_groups != groups else new),
+                whole if table.matches is not None or old_groups != groups else new,
                 None if old_groups == groups else old_groups,
                 table.judged(whole, before if message.full else None),
                 table.membership(old_member, whole, is_known=message.full),
@@ -464,34 +581,51 @@ class Grouper:
     def _end_commit(self) -> None:
         """The changes so far are all that belong to the commit before."""
         if self._commits and self._origin.server_tx_id is not None:
-            self._commits[-1] = (self._commits[-1][0], len(self._changes))
+            self._commits[-1] = (self._commits[-1][0], self._before + len(self._changes))
 
     # ------------------------------------------------------------------ the end
 
+    def _part(self) -> Group:
+        """What there is of a transaction so far, to be followed by the rest."""
+        changes, self._changes = self._changes, []
+        size_bytes, self._size_bytes = self._size_bytes, 0
+        before = self._before
+        self._before += len(changes)
+        transaction = Transaction(
+            self._xid,
+            0,
+            self._committed_at,
+            before + 1,
+            self._before,
+            changes,
+            size_bytes=size_bytes,
+            before=before,
+            is_last=False,
+        )
+        return Group(transaction)
+
     def _commit(self, message: Commit) -> Group:
-        begin = self._begin
-        if begin is None:
+        if self._begin is None:
             raise StreamOrderError("a transaction ends that has not begun")
         self._end_commit()
-        xid = widen(begin.xid, self.reference_xid)
-        self.reference_xid = max(self.reference_xid, xid)
-        changes = self._changes
+        changes, before = self._changes, self._before
         group = Group(
             Transaction(
-                xid,
+                self._xid,
                 message.end_lsn,
-                self._time(message.committed_at),
-                1,
-                len(changes) + self._reserved,
+                self._committed_at,
+                before + 1,
+                before + len(changes) + self._reserved,
                 changes,
                 self._commits,
                 self._snapshot,
                 self._size_bytes,
-                [Notice(said["t"], xid, said) for said in self._notices],
+                [Notice(said["t"], self._xid, said) for said in self._notices],
                 self._reserved,
+                before,
             ),
             self._version,
-            self._anchors,
+            () if changes or before else self._anchors,
         )
         self._begin = None
         self._reset()

@@ -17,7 +17,7 @@ Who runs holds a shared advisory lock; who looks for its place does so alone, un
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -31,6 +31,7 @@ FIRST: Final = 1  # so that a reader of what was there before the first change h
 MAX_IDS_PER_BYTE: Final = RESERVED_SYNC_IDS // 64 + 1
 SLACK_BYTES: Final = 1 << 30  # log that may be written between the choice of a number and its anchor
 HELD_BYTES: Final = 64 << 20  # what a newcomer keeps while it waits for its place
+MARKS: Final = 1000  # anchors that a newcomer counts from; anybody may write some
 _CHANGE_BYTES: Final = 500  # what Python needs for a change beside its bytes, about
 _LINE: Final = re.compile(r"line:(\d{1,16}):[0-9a-f]{32}")
 
@@ -75,7 +76,7 @@ def number_above(newest: Checkpoint | None, current_lsn: int) -> int:
 
 
 class Numberer:
-    """Gives whole transactions their place in the line, once it is known where the line is.
+    """Gives transactions their place in the line, once it is known where the line is.
 
     `start_lsn` is where the slot starts; `head` the last sync id before it, None for a newcomer. `own_line` is the
     anchor of the line that this newcomer itself begins.
@@ -87,6 +88,11 @@ class Numberer:
         self._head = head
         self._held: deque[Transaction] = deque()
         self._held_bytes = 0
+        # All changes that a newcomer has seen, and how many of them came before each anchor: what it does not keep
+        # counts all the same.
+        self._counted = 0
+        self._marks: OrderedDict[int, int] = OrderedDict()
+        self._is_torn = False
 
     @property
     def is_placed(self) -> bool:
@@ -94,8 +100,13 @@ class Numberer:
         return self._head is not None
 
     @property
+    def is_torn(self) -> bool:
+        """Whether a newcomer is inside a transaction whose beginning it has not kept: it cannot begin with the rest."""
+        return self._is_torn
+
+    @property
     def head(self) -> int:
-        """The last sync id given; 0 before the place is known."""
+        """The last sync id of the last whole transaction; 0 before the place is known."""
         return self._head or 0
 
     def line_of(self, group: Group) -> int | None:
@@ -116,7 +127,7 @@ class Numberer:
         return None
 
     def add(self, group: Group) -> list[Transaction]:
-        """The transactions that now have their sync ids, in order: this one, or none while the place is unknown."""
+        """What now has its sync ids, in order: this transaction or part, or nothing while the place is unknown."""
         transaction = group.transaction
         base = self.line_of(group) if group.anchors else None
         if base is not None:
@@ -128,38 +139,73 @@ class Numberer:
         if any(base_of_line(anchor) is not None for anchor in group.anchors):
             self._let_go(transaction.end_lsn)  # nobody counts back over the beginning of a line
             return []
-        self._held.append(transaction)
-        self._held_bytes += _size_bytes(transaction)
-        while self._held_bytes > HELD_BYTES and len(self._held) > 1:
-            # Nobody reads from a newcomer yet. What it does not keep, it takes as from before its start.
-            dropped = self._held.popleft()
-            self._held_bytes -= _size_bytes(dropped)
-            self.start_lsn = dropped.end_lsn
+        self._counted += transaction.count
+        if group.anchors:
+            self._marks[transaction.end_lsn] = self._counted
+            if len(self._marks) > MARKS:
+                self._marks.popitem(last=False)
+        self._hold(transaction)
         return []
+
+    def _hold(self, transaction: Transaction) -> None:
+        """Keeps what fits. Nobody reads from a newcomer yet: the rest is taken as from before its start."""
+        if self._is_torn:
+            if transaction.is_last:
+                self._is_torn = False
+                self.start_lsn = transaction.end_lsn
+            return
+        held = self._held
+        held.append(transaction)
+        self._held_bytes += _size_bytes(transaction)
+        while self._held_bytes > HELD_BYTES and len(held) > 1:
+            while True:  # no transaction stays without its beginning
+                dropped = held.popleft()
+                self._held_bytes -= _size_bytes(dropped)
+                if dropped.is_last:
+                    self.start_lsn = dropped.end_lsn
+                    break
+                if not held:
+                    self._is_torn = True
+                    return
 
     def _let_go(self, lsn: int) -> None:
         self._held.clear()
         self._held_bytes = 0
+        self._is_torn = False
+        self._marks.clear()
         self.start_lsn = lsn
 
     def anchor(self, lsn: int, sync_id: int) -> list[Transaction]:
         """A running gateway says: all changes up to `lsn` are counted by `sync_id`. Returns everything held back.
 
-        `lsn` must be `start_lsn` or the end of a transaction that was added. Raises NumberLineError when more were
-        counted before `lsn` than there are numbers.
+        `lsn` must be `start_lsn`, or the end of a transaction that was added and has an anchor or is held. Not to be
+        called while `is_torn`. Raises NumberLineError when more were counted before `lsn` than there are numbers.
         """
+        assert not self._is_torn, "a transaction without its beginning cannot be numbered"
         if self._head is not None:
             return []
-        head = sync_id - sum(t.count for t in self._held if t.end_lsn <= lsn)
+        held = sum(transaction.count for transaction in self._held)
+        after = self._counted - self._marks[lsn] if lsn in self._marks else held - self._held_until(lsn)
+        head = sync_id + after - held
         if head < 0:
             raise NumberLineError(f"{sync_id} changes are counted up to a position that {sync_id - head} precede")
         self._head = head
         ready = list(self._held)
         self._held.clear()
         self._held_bytes = 0
+        self._marks.clear()
         for transaction in ready:
             self._place(transaction)
         return ready
+
+    def _held_until(self, lsn: int) -> int:
+        """How many of the held changes are counted at `lsn`."""
+        counted = until = 0
+        for transaction in self._held:
+            counted += transaction.count
+            if transaction.is_last and transaction.end_lsn <= lsn:
+                until = counted
+        return until
 
     def _place(self, transaction: Transaction) -> None:
         head = self._head
@@ -168,8 +214,10 @@ class Numberer:
             for change in transaction.changes:
                 change.sync_id += head
             transaction.commits = [(server_tx_id, head + last) for server_tx_id, last in transaction.commits]
-        transaction.first_sync_id = head + 1
-        self._head = transaction.last_sync_id = head + transaction.count
+        transaction.first_sync_id = head + transaction.before + 1
+        transaction.last_sync_id = head + transaction.before + transaction.count
+        if transaction.is_last:
+            self._head = transaction.last_sync_id
 
 
 def _size_bytes(transaction: Transaction) -> int:

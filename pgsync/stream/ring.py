@@ -23,6 +23,9 @@ TRANSACTION_OVERHEAD_BYTES: Final = 1100
 CHANGE_OVERHEAD_BYTES: Final = 400
 DELTA_OVERHEAD_BYTES: Final = 200
 
+# A transaction in parts that more than so many keys find wakes everyone at its end.
+MAX_UNFINISHED_KEYS: Final = 10_000
+
 # Who may see a change: (organization, sync group). The organization is None for a model that all organizations share.
 Key = tuple[str | None, str]
 
@@ -78,7 +81,7 @@ def _members(membership: Membership) -> Iterable[str]:
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A transaction in the ring. `ordinal` counts held transactions of this process, from 0.
+    """A transaction, or a part of one, in the ring. `ordinal` counts what this process has held, from 0.
 
     `runs` has, per key, the changes that it finds: start, stop, start, stop, .. as indices into `transaction.changes`.
     `deltas` keeps what `session` has encoded, by index and action.
@@ -94,7 +97,7 @@ class Held:
 
 
 class _Entries:
-    """Ordinals of the held transactions that one key finds, ascending, cheap to drop from the front."""
+    """Ordinals of what one key finds, ascending, cheap to drop from the front."""
 
     __slots__ = ("ordinals", "start")
 
@@ -121,9 +124,13 @@ class _Entries:
 class Ring:
     """Holds transactions from `tail` (exclusive) to `head` (inclusive), both sync ids.
 
-    `position` and `lsn` are where the stream starts. The newest transaction is held whatever its size, so the bound in
-    bytes is `max_bytes` or one transaction. `clock` gives seconds; `listener` is called with each transaction that has
-    changes, when it is in the ring.
+    `position` and `lsn` are where the stream starts. What was appended last is held whatever its size, so the bound in
+    bytes is `max_bytes` or one transaction or part. `clock` gives seconds; `listener` is called with each transaction
+    that has changes, when it is in the ring.
+
+    A transaction in parts is held from its first part on, under the keys of its changes. Its last part is found under
+    all keys of the parts before it, so that whoever has seen one of them learns of the end. Readers may fall off in the
+    middle of it as everywhere: then they have to bootstrap.
     """
 
     def __init__(
@@ -144,13 +151,20 @@ class Ring:
         self._first = 0  # ordinal of the oldest
         self._index: dict[Key, _Entries] = {}
         self._bytes = 0
-        self._head = self._tail = position
+        self._head = self._tail = self._appended = position
         self._tail_lsn = lsn
+        self._unfinished: set[Key] | None = set()
+        self._torn: Transaction | None = None
 
     @property
     def head(self) -> int:
-        """The last sync id that was appended."""
+        """The last sync id of the last whole transaction that was appended."""
         return self._head
+
+    @property
+    def appended(self) -> int:
+        """The last sync id that was appended: beyond the head while a transaction is coming in parts."""
+        return self._appended
 
     @property
     def tail(self) -> int:
@@ -158,13 +172,18 @@ class Ring:
         return self._tail
 
     @property
+    def torn(self) -> Transaction | None:
+        """The last part that was let go, while the rest of its transaction is held or still to come."""
+        return self._torn
+
+    @property
     def first_ordinal(self) -> int:
-        """Ordinal of the oldest held transaction; `next_ordinal` when there is none."""
+        """Ordinal of the oldest that is held; `next_ordinal` when there is none."""
         return self._first
 
     @property
     def next_ordinal(self) -> int:
-        """The ordinal that the next transaction will get."""
+        """The ordinal that the next one will get."""
         return self._first + len(self._held) - self._start
 
     @property
@@ -180,17 +199,33 @@ class Ring:
         return self._tail_lsn
 
     def append(self, transaction: Transaction) -> None:
-        """The next transaction in commit order. One without changes only moves what may be acknowledged."""
-        if transaction.last_sync_id <= self._head:
+        """The next transaction in commit order, or part of one. One without changes moves what may be acknowledged.
+
+        After a lost connection the stream repeats a transaction that was coming in parts: what is here already, is not
+        taken again.
+        """
+        if self._appended > self._head:  # inside a transaction, which alone can go on
+            repeated = self._appended + 1 - transaction.first_sync_id
+            if repeated > 0:
+                if repeated >= len(transaction.changes) and not transaction.is_last:
+                    return
+                del transaction.changes[:repeated]
+                transaction.before += repeated
+                transaction.first_sync_id += repeated
+        elif transaction.last_sync_id <= self._head:
             self.pass_over(transaction.end_lsn)
             return
         now = self._clock()
         runs = _runs(transaction.changes)
+        if not transaction.is_whole:
+            self._follow(transaction, runs)
         size = transaction.size_bytes + TRANSACTION_OVERHEAD_BYTES + CHANGE_OVERHEAD_BYTES * len(transaction.changes)
         held = Held(transaction, self.next_ordinal, now, runs, transaction.end_lsn, size)
         self._held.append(held)
         self._bytes += size
-        self._head = transaction.last_sync_id
+        self._appended = transaction.last_sync_id
+        if transaction.is_last:
+            self._head = transaction.last_sync_id
         for key in runs:
             entries = self._index.get(key)
             if entries is None:
@@ -199,6 +234,18 @@ class Ring:
         self._evict(now)
         if self.listener is not None:
             self.listener(held)
+
+    def _follow(self, transaction: Transaction, runs: dict[Key, list[int]]) -> None:
+        """Remembers who has seen something of a transaction in parts, and lets them find its end."""
+        if not transaction.is_last:
+            if self._unfinished is not None:
+                self._unfinished.update(runs)
+                if len(self._unfinished) > MAX_UNFINISHED_KEYS:
+                    self._unfinished = None
+            return
+        for key in (EVERYONE,) if self._unfinished is None else self._unfinished:
+            runs.setdefault(key, [])
+        self._unfinished = set()
 
     def pass_over(self, lsn: int) -> None:
         """The log up to `lsn` holds no more than what was appended: it may be acknowledged with the last of that."""
@@ -275,6 +322,7 @@ class Ring:
             self._start = 0
         self._bytes -= held.size_bytes
         self._tail = held.transaction.last_sync_id
+        self._torn = None if held.transaction.is_last else held.transaction
         self._tail_lsn = max(self._tail_lsn, held.end_lsn)
         for key in held.runs:
             if self._index[key].drop_first():

@@ -2,6 +2,11 @@
 
 Frames are those of the wire contract (2.4 and 2.6), in commit order, whole transactions together. A delta is encoded
 once and its bytes are shared; sessions that stand at the same place share the frames, too.
+
+A transaction that is larger than a frame comes in several, one after another. The contract has no word for its end, so
+a `sync_response` without deltas follows the last of them: its `currentSyncId` and `cursor` are the end. Until then
+`position` and `cursor` stay before the transaction, and whoever resumes there gets all of it again, which changes
+nothing: a delta that is applied twice has the same effect.
 """
 
 from __future__ import annotations
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 # A frame holds whole transactions, as many as fit. One that is larger alone is sent in several frames of its own.
 FRAME_BYTES: Final = 256 * 1024
 DEFAULT_LIMIT_BYTES: Final = 1024 * 1024
+
+_RELOADS: Final = frozenset({"T", "R"})
 
 
 def cursor_encode(epoch: str, sync_id: int) -> str:
@@ -66,8 +73,7 @@ def _string_json(text: str | None) -> bytes:
 
 def encode_delta(change: Change, action: str, groups: tuple[str, ...], committed_at: str) -> bytes:
     """One delta of contract 2.4. `action` and `groups` are those of the change as its reader sees it; D has no data."""
-    # Not `change.data`: that would keep a second copy of the row beside the delta.
-    data = None if action == "D" else change.encode() if change.encode is not None else change.data
+    data = None if action == "D" else change.data
     origin = change.origin
     return b"".join(
         (
@@ -113,8 +119,8 @@ def _seen_as(change: Change, keys: frozenset[Key], reader: Reader | None) -> tup
             return None
         row, old = judged.row, judged.previous_row
         is_seen = is_seen and row is not None and judged.matches(row, reader)
-        if change.action == "I":
-            return ("I", groups_of_change(change)) if is_seen else None
+        if change.action in ("I", "R"):
+            return (change.action, groups_of_change(change)) if is_seen else None
         if old is not None:
             was_seen = was_seen and judged.matches(old, reader)
         elif is_seen:
@@ -132,77 +138,91 @@ def _seen_as(change: Change, keys: frozenset[Key], reader: Reader | None) -> tup
 class Batch:
     """Frames, and where to read on: `following` is (ordinal, index of the change), None when nothing more was held.
 
-    `next_ordinal` is where the ring ended, `position` the last sync id that the frames account for.
+    `ends` has for each frame the sync id of the transaction's end that is the frame's end, None for a frame that ends
+    inside a transaction. `next_ordinal` is where the ring ended, `position` the end of the last transaction that the
+    frames account for. `is_inside`: the frames end inside a transaction.
     """
 
     frames: list[bytes]
+    ends: list[int | None]
     following: tuple[int, int] | None
     next_ordinal: int
     position: int
     size_bytes: int
     is_personal: bool = False
+    is_inside: bool = False
 
 
 class _Frames:
-    """Collects deltas into frames."""
+    """Collects deltas into frames. `is_inside`: deltas of the first transaction have been sent before."""
 
-    def __init__(self, router: Router, reader: Reader | None = None) -> None:
+    def __init__(self, router: Router, reader: Reader | None = None, *, is_inside: bool = False) -> None:
         self.router = router
         self.reader = reader
         # Whether a read rule was asked: then only sessions of the same reader see the same.
         self.is_personal = False
+        self.is_inside = is_inside
         self.frames: list[bytes] = []
+        self.ends: list[int | None] = []
         self.size_bytes = 0
         self._deltas: list[bytes] = []
         self._deltas_bytes = 0
+        self._end = 0
 
-    def add(
-        self, held: Held, indices: Iterable[int], keys: frozenset[Key], limit_bytes: int, *, partial: bool
-    ) -> int | None:
-        """Adds the changes of one transaction; the index to go on with when the limit was reached inside it.
-
-        `partial`: its beginning has been sent, so the rest gets frames of its own.
-        """
+    def add(self, held: Held, indices: Iterable[int], keys: frozenset[Key], limit_bytes: int) -> int | None:
+        """Adds the changes of one transaction or part; the index to go on with when the limit was reached inside it."""
+        transaction = held.transaction
+        changes = transaction.changes
         deltas: list[bytes] = []
         size = 0
-        split = False
         for index in indices:
-            change = held.transaction.changes[index]
-            if change.action == "T":
-                self._put(deltas, size)
-                self.flush()
-                deltas, size = [], 0
-                self._add_frame(self._truncated(change))
+            change = changes[index]
+            if change.action in _RELOADS:
+                if _seen_as(change, keys, self.reader) is not None:
+                    self._send_inside(deltas, size)
+                    self.flush()
+                    deltas, size = [], 0
+                    self._add_frame(self._sync_response(transaction.begins_after, must_bootstrap=True), None)
+                    self.is_inside = False  # the end of this one is nothing to wait for any more
                 continue
             delta = self._delta(held, index, keys)
             if delta is None:
                 continue
             if size + len(delta) > FRAME_BYTES and deltas:  # larger alone than a frame
-                if not split:
-                    self.flush()
-                    split = True
-                self._put(deltas, size)
-                self.flush()
+                self._send_inside(deltas, size)
                 deltas, size = [], 0
                 if self.size_bytes >= limit_bytes:
                     return index
             deltas.append(delta)
             size += len(delta)
+        if not transaction.is_last:
+            self._send_inside(deltas, size)
+            return None
+        end = transaction.last_sync_id
+        if self.is_inside:
+            self._send_inside(deltas, size)
+            self._add_frame(self._sync_response(end), end)
+            self.is_inside = False
+            return None
         if self._deltas_bytes + size > FRAME_BYTES:
             self.flush()
         self._put(deltas, size)
-        if split or partial:
-            self.flush()
+        self._end = end
         return None
 
     def flush(self) -> None:
-        """Ends the frame."""
-        if len(self._deltas) == 1:
-            self._add_frame(b'{"type":"delta","payload":%b}' % self._deltas[0])
-        elif self._deltas:
-            self._add_frame(b'{"type":"delta","payload":{"deltas":[%b]}}' % b",".join(self._deltas))
+        """Ends the frame, which has whole transactions."""
+        if self._deltas:
+            self._add_frame(_frame(self._deltas), self._end)
         self._deltas = []
         self._deltas_bytes = 0
+
+    def _send_inside(self, deltas: list[bytes], size: int) -> None:
+        """A frame of its own for some of a transaction."""
+        if deltas:
+            self.flush()
+            self._add_frame(_frame(deltas), None)
+            self.is_inside = True
 
     @property
     def total_bytes(self) -> int:
@@ -212,8 +232,9 @@ class _Frames:
         self._deltas += deltas
         self._deltas_bytes += size
 
-    def _add_frame(self, frame: bytes) -> None:
+    def _add_frame(self, frame: bytes, end: int | None) -> None:
         self.frames.append(frame)
+        self.ends.append(end)
         self.size_bytes += len(frame)
 
     def _delta(self, held: Held, index: int, keys: frozenset[Key]) -> bytes | None:
@@ -231,20 +252,22 @@ class _Frames:
             self.router.ring.keep(held, index, action, delta)
         return delta
 
-    def _truncated(self, change: Change) -> bytes:
-        """The contract has no message for a truncated table: the client is told to bootstrap, in commit order."""
-        cursor = cursor_encode(self.router.epoch, change.sync_id)
-        return orjson.dumps(
-            {
-                "type": "sync_response",
-                "payload": {
-                    "deltas": [],
-                    "currentSyncId": change.sync_id,
-                    "cursor": cursor,
-                    "requiresBootstrap": True,
-                },
-            }
-        )
+    def _sync_response(self, sync_id: int, *, must_bootstrap: bool = False) -> bytes:
+        """What no delta can say: the end of a transaction; or rows that have to be loaded anew, in commit order."""
+        payload: dict[str, object] = {
+            "deltas": [],
+            "currentSyncId": sync_id,
+            "cursor": cursor_encode(self.router.epoch, sync_id),
+        }
+        if must_bootstrap:
+            payload["requiresBootstrap"] = True
+        return orjson.dumps({"type": "sync_response", "payload": payload})
+
+
+def _frame(deltas: list[bytes]) -> bytes:
+    if len(deltas) == 1:
+        return b'{"type":"delta","payload":%b}' % deltas[0]
+    return b'{"type":"delta","payload":{"deltas":[%b]}}' % b",".join(deltas)
 
 
 def _indices(held: Held, keys: Sequence[Key], start: int) -> Iterable[int]:
@@ -275,15 +298,18 @@ def collect(
     skip: Callable[[Held], int] | None = None,
     readable: frozenset[str] | None = None,
     reader: Reader | None = None,
+    *,
+    is_inside: bool = False,
 ) -> Batch:
     """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
 
     `skip` gives, per transaction, how many of its changes the session has already; `readable` the models that it may
     read, None for all; `reader` whom read rules are judged for, None for nobody: then models with a rule show nothing.
+    `is_inside`: the session has had deltas of a transaction whose end it has not reached.
     """
     ring = router.ring
     limit_bytes = max(limit_bytes, 1)
-    frames = _Frames(router, reader)
+    frames = _Frames(router, reader, is_inside=is_inside)
     held_keys = frozenset(keys)
     ordinal, offset = place
     following: tuple[int, int] | None = None
@@ -298,26 +324,37 @@ def collect(
         indices = _indices(held, keys, start)
         if readable is not None:
             indices = _readable(held, indices, readable)
-        rest = frames.add(held, indices, held_keys, limit_bytes, partial=start > 0)
+        rest = frames.add(held, indices, held_keys, limit_bytes)
         if rest is not None:
             following = (found, rest)
             break
     frames.flush()
     position = ring.head if following is None else _before(ring, following)
-    return Batch(frames.frames, following, ring.next_ordinal, position, frames.size_bytes, frames.is_personal)
+    return Batch(
+        frames.frames,
+        frames.ends,
+        following,
+        ring.next_ordinal,
+        position,
+        frames.size_bytes,
+        frames.is_personal,
+        frames.is_inside,
+    )
 
 
 def _before(ring: Ring, place: tuple[int, int]) -> int:
-    transaction = ring.get(place[0]).transaction
-    if place[1] == 0:
-        return transaction.first_sync_id - 1
-    return transaction.changes[place[1]].sync_id - 1
+    return ring.get(place[0]).transaction.begins_after
 
 
 class Session:
     """One subscriber of one organization, opened with `Router.open` at the head of the stream.
 
     At most one task may wait in `next_batch`. Everything else may be called at any time from the event loop's thread.
+
+    `ends` belongs to the frames that were given out last: for each the sync id of the transaction's end that is the
+    frame's end, None for a frame that ends inside a transaction (see `Batch`). Those positions, and `position`, are the
+    ones that a client may be told as places to resume from. `starts_after` is the sync id after which everything has
+    been or will be given out.
     """
 
     __slots__ = (
@@ -326,6 +363,7 @@ class Session:
         "_closed",
         "_disarmed",
         "_filter_until",
+        "_is_inside",
         "_keys",
         "_lost",
         "_pending",
@@ -336,8 +374,10 @@ class Session:
         "_snapshot",
         "_waiter",
         "acknowledged",
+        "ends",
         "groups",
         "organization",
+        "starts_after",
     )
 
     def __init__(
@@ -353,6 +393,7 @@ class Session:
         self._reader = reader
         self.groups = frozenset(groups)
         self.acknowledged = 0
+        self.ends: list[int | None] = []
         self._router = router
         self._keys: tuple[Key, ...] = ()
         self._channels: dict[Key, Channel] = {}
@@ -360,6 +401,7 @@ class Session:
         # Where to read on. None: everything held has been read, and the first match will be noted by `wake`.
         self._pending: tuple[int, int] | None = None
         self._position = router.ring.head
+        self._is_inside = False
         self._lost = False
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
@@ -368,13 +410,20 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._filter_until: int | None = None
         self._join(keys_of_session(organization, self.groups))
+        self.starts_after = router.ring.head
+        self.start_at_head()
 
     @property
     def position(self) -> int:
-        """The sync id up to which `next_batch` has given out everything."""
+        """The end of the last transaction that `next_batch` has given out whole, with everything before it."""
         if self._pending is None and not self._lost:
             return max(self._router.ring.head, self._after)
         return self._position
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the frames that were given out end inside a transaction."""
+        return self._is_inside
 
     @property
     def is_behind(self) -> bool:
@@ -394,20 +443,29 @@ class Session:
         self._join(keys_of_session(self.organization, self.groups))
 
     def start_at_head(self) -> None:
-        """Skips what waits: for a client that has been told to bootstrap."""
-        self._start(self._router.ring.next_ordinal, 0)
+        """Skips what waits: for a client that has been told to bootstrap.
+
+        In the middle of a transaction that comes in parts it starts with the first of them, if that is still held.
+        """
+        ring = self._router.ring
+        if ring.tail <= ring.head:
+            self._start(ring.locate(ring.head), 0, ring.head)
+        else:
+            self._start(ring.next_ordinal, 0, ring.appended)
 
     def start_after(self, sync_id: int) -> None:
         """Everything after `sync_id`, as for a client that resumes there. Raises Fallen beyond the window."""
         ring = self._router.ring
         ordinal = ring.locate(sync_id)
         offset = 0
+        is_inside = False
         if ordinal < ring.next_ordinal:
-            changes = ring.get(ordinal).transaction.changes
-            while offset < len(changes) and changes[offset].sync_id <= sync_id:
-                offset += 1
-        self._start(ordinal, offset)
-        self._after = sync_id if sync_id > ring.head else 0
+            transaction = ring.get(ordinal).transaction
+            offset = max(sync_id + 1 - transaction.first_sync_id, 0)
+            is_inside = sync_id > transaction.begins_after
+        self._start(ordinal, offset, sync_id)
+        self._after = sync_id if sync_id > ring.appended else 0
+        self._is_inside = is_inside
 
     def start_from_snapshot(self, snapshot: Snapshot) -> None:
         """Every held transaction that the snapshot does not see, and everything after: continues what was read with it.
@@ -417,7 +475,13 @@ class Session:
         position = self._router.timeline.find(snapshot)
         if position is None:
             raise Fallen
-        self._start(self._router.ring.locate(position), 0)
+        ring = self._router.ring
+        torn = ring.torn
+        if torn is not None and torn.begins_after <= position < ring.tail and snapshot.sees(torn.xid):
+            ordinal = ring.first_ordinal  # what was let go of that transaction, it has seen
+        else:
+            ordinal = ring.locate(position)
+        self._start(ordinal, 0, position)
         self._snapshot = snapshot
 
     async def next_batch(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> list[bytes]:
@@ -452,7 +516,7 @@ class Session:
         """Called by `Router.offer`, which has disarmed the channel for this session."""
         self._disarmed.append(channel)
         if self._pending is None and not self._lost:
-            self._position = self._router.ring.get(ordinal).transaction.first_sync_id - 1
+            self._position = self._router.ring.get(ordinal).transaction.begins_after
             self._pending = (ordinal, 0)
             self.notify()
 
@@ -460,6 +524,7 @@ class Session:
         """As `next_batch`, without waiting: [] when there is nothing to give now."""
         if self._lost or self._router.is_retired:
             raise Fallen
+        self.ends = []
         place = self._pending
         if place is None:
             return []
@@ -470,13 +535,19 @@ class Session:
         skip = self._skip(place[0])
         keys = router.ring.active(self._keys, place[0])
         if skip is None:
-            alike = (*place, limit_bytes, keys, self._readable)
+            alike = (*place, limit_bytes, keys, self._readable, self._is_inside)
             batch = router.shared(alike) or router.shared((*alike, self._reader))
             if batch is None:
-                batch = collect(router, keys, place, limit_bytes, None, self._readable, self._reader)
+                batch = collect(
+                    router, keys, place, limit_bytes, None, self._readable, self._reader, is_inside=self._is_inside
+                )
                 router.share((*alike, self._reader) if batch.is_personal else alike, batch)
         else:
-            batch = collect(router, keys, place, limit_bytes, skip, self._readable, self._reader)
+            batch = collect(
+                router, keys, place, limit_bytes, skip, self._readable, self._reader, is_inside=self._is_inside
+            )
+        self.ends = batch.ends
+        self._is_inside = batch.is_inside
         self._pending = batch.following
         self._position = batch.position
         if batch.following is None:
@@ -487,7 +558,7 @@ class Session:
         """What the session has already; None as soon as it can have nothing more of that."""
         router = self._router
         after, snapshot = self._after, self._snapshot
-        if after and router.ring.head >= after and router.ring.get(ordinal).transaction.first_sync_id > after:
+        if after and router.ring.appended >= after and router.ring.get(ordinal).transaction.first_sync_id > after:
             self._after = after = 0
         if snapshot is not None:
             if self._filter_until is None and router.timeline.streamed_all(snapshot):
@@ -507,8 +578,10 @@ class Session:
 
         return skip
 
-    def _start(self, ordinal: int, offset: int) -> None:
+    def _start(self, ordinal: int, offset: int, sync_id: int) -> None:
+        self.starts_after = sync_id
         self._lost = False
+        self._is_inside = False
         self._after = 0
         self._snapshot = None
         self._filter_until = None

@@ -66,13 +66,14 @@ class Membership:
 class Change:
     """One change of one row.
 
-    `action` is the contract's letter: I, U or D (T: the whole table was truncated; then `row_id` is "").
+    `action` is the contract's letter: I, U or D; or one of two that no delta can say: T, the whole table was truncated
+    (then `row_id` is ""), and R, the log does not have the whole row. Who sees one of those has to load rows anew.
     `organization` is None for a model that all organizations share. `groups` are the row's sync groups after the
     change (before it, for D); `previous_groups` are those before a U, when they were others and the log has the old
-    row: who is only in them must see the row go. `data` gives the JSON object of the row as bytes, encoded on first use
-    and then kept; it is None for D and T. `transaction_id` is the caller's own id of the operation. `judged` is None
-    for a model without a read rule, `membership` for one whose rows grant nothing, or for a change that leaves what
-    a row grants as it was.
+    row: who is only in them must see the row go. `encode` gives the JSON object of the row as bytes, of `row` when
+    there is one (the row as the log has it); it is None for what has no data: D, T, R. `transaction_id` is the caller's
+    own id of the operation. `judged` is None for a model without a read rule, `membership` for one whose rows grant
+    nothing, or for a change that leaves what a row grants as it was.
     """
 
     sync_id: int
@@ -83,19 +84,18 @@ class Change:
     groups: tuple[str, ...]
     origin: Origin
     transaction_id: str | None
-    encode: Callable[[], bytes] | None
-    _data: bytes | None = None
+    encode: Callable[..., bytes] | None
+    row: object = None
     previous_groups: tuple[str, ...] | None = None
     judged: Judged | None = None
     membership: Membership | None = None
 
     @property
     def data(self) -> bytes | None:
-        """The row as JSON, without columns whose unchanged value the log left out."""
-        if self._data is None and self.encode is not None:
-            self._data = self.encode()
-            self.encode = None
-        return self._data
+        """The row as JSON, without columns whose unchanged value the log left out. Made anew each time."""
+        if self.encode is None:
+            return None
+        return self.encode() if self.row is None else self.encode(self.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Notice:
 
 @dataclass(slots=True)
 class Transaction:
-    """One committed transaction with its place in the number line.
+    """One committed transaction, or a part of a large one, with its place in the number line.
 
     `xid` is the 64-bit transaction id. `end_lsn` is what the slot may be told once nobody needs the transaction any
     more. `first_sync_id..last_sync_id` are its changes; for one without counted changes `last_sync_id` is the head
@@ -122,6 +122,10 @@ class Transaction:
     `commits` are the guarded commits in it: server_tx_id and last sync id of each. `snapshot` is the latest
     `pg_current_snapshot()` that a message of it carries: everything that it saw was streamed before. `size_bytes` is
     what the ring accounts for it. `notices` are in the order in which they were said; they take no number.
+
+    A transaction that is larger than a bound comes in parts, one after another and nothing in between. `before` says
+    how many of its changes came in earlier parts, `is_last` whether it ends here. Only the last part has `end_lsn`,
+    `commits`, `snapshot`, `notices` and `reserved`: positions that anybody may go back to lie between transactions.
     """
 
     xid: int
@@ -135,8 +139,20 @@ class Transaction:
     size_bytes: int = 0
     notices: list[Notice] = field(default_factory=list)
     reserved: int = 0
+    before: int = 0
+    is_last: bool = True
 
     @property
     def count(self) -> int:
         """How many sync ids it takes."""
         return len(self.changes) + self.reserved
+
+    @property
+    def begins_after(self) -> int:
+        """The sync id before the first change of the whole transaction."""
+        return self.first_sync_id - 1 - self.before
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is all of the transaction."""
+        return self.is_last and not self.before

@@ -6,10 +6,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+import orjson
+import psycopg
+from psycopg import sql
+
+from pgsync.expression import Reader
+from pgsync.models import Model
+from pgsync.stream.connect import with_settings
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Held
+from pgsync.stream.session import Session
 from pgsync.stream.transaction import Transaction
+from pgsync.values import row_encoder
 from tests.postgres import Database
 
 WAIT_SECONDS = 15.0
@@ -91,3 +101,80 @@ async def running(database: Database, deployment: str, **options: float) -> Asyn
         yield result
     finally:
         await result.feed.stop()
+
+
+def rows_of(database: Database, model: Model, *, organization: str | None = None) -> dict[str, dict[str, Any]]:
+    """The rows of a model as a read gives them, by id; None for every organization."""
+    columns = [field.column for field in model.fields]
+    statement = sql.SQL("SELECT {} FROM {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(model.namespace, model.table)
+    )
+    with psycopg.connect(with_settings(database.dsn)) as connection:
+        result = connection.pgconn.exec_(statement.as_bytes(connection))
+        found = [[result.get_value(i, j) for j in range(result.nfields)] for i in range(result.ntuples)]
+    encode = row_encoder(model)
+    rows = [orjson.loads(encode(row)) for row in found]
+    return {str(row["id"]): row for row in rows if organization in (None, row.get("organizationId"))}
+
+
+class Viewer:
+    """A client of one organization: keeps the rows that the deltas say, and notes when it is told to bootstrap."""
+
+    def __init__(self, feed: Feed, organization: str = "o1", *groups: str, reader: Reader | None = None) -> None:
+        self._feed = feed
+        self.organization = organization
+        self.session: Session = feed.router.open(organization, (f"org:{organization}", *groups), reader=reader)
+        self.rows: dict[str, dict[str, dict[str, Any]]] = {}
+        self.deltas: list[dict[str, Any]] = []
+        self.bootstraps = 0
+
+    def read(self) -> None:
+        """Applies everything that is there, as the contract says it (2.4)."""
+        while frames := self.session.take():
+            for frame in frames:
+                payload = orjson.loads(frame)["payload"]
+                self.bootstraps += bool(payload.get("requiresBootstrap"))
+                for delta in payload.get("deltas", [payload] if "actionType" in payload else []):
+                    self._apply(delta)
+
+    def _apply(self, delta: dict[str, Any]) -> None:
+        assert not self.deltas or delta["id"] > self.deltas[-1]["id"]
+        self.deltas.append(delta)
+        rows = self.rows.setdefault(delta["modelName"], {})
+        match delta["actionType"]:
+            case "I":
+                rows[delta["modelId"]] = delta["data"]
+            case "U" if delta["modelId"] in rows:
+                rows[delta["modelId"]] |= delta["data"]
+            case "D":
+                rows.pop(delta["modelId"], None)
+
+    def is_told(self, times: int) -> bool:
+        """Whether it has been told to bootstrap so often."""
+        self.read()
+        return self.bootstraps == times
+
+    def load(self, database: Database) -> None:
+        """Bootstraps: takes the rows that are there, and forgets what it had."""
+        for model in self._feed.schema.models:
+            self.rows[model.typename] = rows_of(database, model, organization=self.organization)
+
+    async def sees(self, database: Database, *keys: str) -> None:
+        """Waits until its rows of these models (all, if none is named) are those of the database."""
+        models = [m for m in self._feed.schema.models if not keys or m.key in keys]
+        expected = {m.typename: rows_of(database, m, organization=self.organization) for m in models}
+
+        def equal() -> bool:
+            self.read()
+            return {name: self.rows.get(name, {}) for name in expected} == expected
+
+        try:
+            await until(equal, "the rows of the database")
+        except AssertionError as error:
+            wrong = {
+                (name, row_id): (self.rows.get(name, {}).get(row_id), rows.get(row_id))
+                for name, rows in expected.items()
+                for row_id in {*rows, *self.rows.get(name, {})}
+                if self.rows.get(name, {}).get(row_id) != rows.get(row_id)
+            }
+            raise AssertionError(f"rows of the client and of the database differ: {wrong}") from error

@@ -11,7 +11,6 @@ import pytest
 
 from pgsync.models import ActiveSchema, Field, Kind, Model
 from pgsync.stream.connect import Replication, with_settings
-from pgsync.stream.decode import decode_message
 from pgsync.stream.group import Grouper
 from pgsync.stream.transaction import Change
 from pgsync.values import row_encoder
@@ -210,7 +209,7 @@ async def _changes(replication: Replication, count: int) -> list[Change]:
     async with asyncio.timeout(WAIT_SECONDS):  # the connection is of no use after this one anyway
         while len(changes) < count:
             for data in await replication.read():
-                if (group := grouper.feed(decode_message(data))) is not None:
+                if (group := grouper.take(data)) is not None:
                     changes += group.transaction.changes
     return changes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,23 @@ def _group(
     return Group(transaction, None, () if anchor is None else (anchor,))
 
 
+def _parts(end_lsn: int, counts: Sequence[int]) -> list[Group]:
+    """One transaction in parts of so many changes."""
+    groups: list[Group] = []
+    before = 0
+    for i, count in enumerate(counts):
+        changes = [Change(before + j + 1, "D", MODEL, "", None, (), UNKNOWN_ORIGIN, None, None) for j in range(count)]
+        is_last = i == len(counts) - 1
+        commits = [("x", before + count)] if is_last else []
+        part = Transaction(
+            end_lsn, end_lsn if is_last else 0, "", before + 1, before + count, changes, commits, None, 10
+        )
+        part.before, part.is_last = before, is_last
+        groups.append(Group(part))
+        before += count
+    return groups
+
+
 def _numbers(transactions: list[Transaction]) -> list[tuple[int, int, int, list[int]]]:
     return [(t.end_lsn, t.first_sync_id, t.last_sync_id, [c.sync_id for c in t.changes]) for t in transactions]
 
@@ -66,6 +85,44 @@ def test_reserved_numbers_count_forward_and_backward() -> None:
     newcomer.add(_group(110, 2, reserved=100))
     newcomer.add(_group(120, 1))
     assert _numbers(newcomer.anchor(120, 143)) == _numbers(ready)
+
+
+def test_parts_are_counted_on_and_the_head_moves_with_the_last() -> None:
+    numberer = Numberer(start_lsn=0, head=40)
+    first, second, last = _parts(10, [2, 3, 0])
+    assert _numbers(numberer.add(first)) == [(0, 41, 42, [41, 42])]
+    assert numberer.head == 40
+    assert _numbers(numberer.add(second)) == [(0, 43, 45, [43, 44, 45])]
+    again = _parts(10, [5, 0])  # the connection was lost
+    assert _numbers(numberer.add(again[0])) == [(0, 41, 45, [41, 42, 43, 44, 45])]
+    (end,) = numberer.add(last)
+    assert (end.first_sync_id, end.last_sync_id, end.begins_after, end.commits) == (46, 45, 40, [("x", 45)])
+    assert numberer.head == 45
+
+
+def test_newcomer_drops_a_transaction_in_parts_as_a_whole_and_counts_it_all_the_same() -> None:
+    numberer = Numberer(start_lsn=0, head=None)
+    numberer.add(_group(10, 1, anchor="ours"))
+    first, second, last = _parts(20, [3, 2, 1])
+    numberer.add(first)
+    second.transaction.size_bytes = HELD_BYTES
+    numberer.add(second)
+    assert numberer.is_torn
+    numberer.add(last)
+    assert (numberer.is_torn, numberer.start_lsn) == (False, 20)
+    numberer.add(_group(30, 2))
+    assert _numbers(numberer.anchor(10, 100)) == [(30, 107, 108, [107, 108])]
+
+
+def test_newcomer_may_be_placed_in_the_middle_of_a_transaction_that_it_holds() -> None:
+    numberer = Numberer(start_lsn=0, head=None)
+    numberer.add(_group(10, 1))
+    first, last = _parts(20, [3, 2])
+    numberer.add(first)
+    assert _numbers(numberer.anchor(10, 100)) == [(10, 100, 100, [100]), (0, 101, 103, [101, 102, 103])]
+    assert numberer.head == 100
+    assert _numbers(numberer.add(last)) == [(20, 104, 105, [104, 105])]
+    assert numberer.head == 105
 
 
 def test_newcomer_holds_back_until_it_knows_its_place() -> None:
@@ -138,21 +195,26 @@ def test_checkpoint_with_too_few_numbers_is_refused() -> None:
         numberer.anchor(10, 2)
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=20), st.data())
-def test_all_newcomers_count_as_the_one_that_was_there(counts: list[int], data: st.DataObject) -> None:
-    log = [(10 * (i + 1), count) for i, count in enumerate(counts)]
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=3), min_size=1, max_size=20), st.data())
+def test_all_newcomers_count_as_the_one_that_was_there(counts: list[list[int]], data: st.DataObject) -> None:
+    log = [(10 * (i + 1), parts) for i, parts in enumerate(counts)]
     first = Numberer(start_lsn=0, head=FIRST)
-    expected = {t.end_lsn: t.last_sync_id for lsn, count in log for t in first.add(_group(lsn, count))}
+    expected = {
+        t.end_lsn: t.last_sync_id for lsn, parts in log for g in _parts(lsn, parts) for t in first.add(g) if t.is_last
+    }
     start = data.draw(st.integers(0, len(log) - 1))
     at = data.draw(st.integers(start, len(log) - 1))
+    late = data.draw(st.integers(0, 2))
     newcomer = Numberer(start_lsn=10 * start, head=None)
     seen: dict[int, int] = {}
-    for i, (lsn, count) in enumerate(log[start:], start):
-        ready = newcomer.add(_group(lsn, count))
-        if i == at:
-            ready += newcomer.anchor(lsn, expected[lsn])
-        seen |= {t.end_lsn: t.last_sync_id for t in ready}
-    assert seen == {lsn: number for lsn, number in expected.items() if lsn > 10 * start}
+    for i, (lsn, parts) in enumerate(log[start:], start):
+        for number, group in enumerate(_parts(lsn, parts)):
+            ready = newcomer.add(group)
+            if (i, number) >= ((at + late, 1) if late else (at, len(parts) - 1)):
+                ready += newcomer.anchor(10 * (at + 1), expected[10 * (at + 1)])
+            seen |= {t.end_lsn: t.last_sync_id for t in ready if t.is_last}
+    if newcomer.is_placed:
+        assert seen == {lsn: number for lsn, number in expected.items() if lsn > 10 * start}
 
 
 def test_first_line_of_a_database_begins_low() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,18 +44,36 @@ class Stream:
         self.ring = Ring(**options)
         self.timeline = Timeline(spacing_transactions=1)
         self.router = Router(self.ring, self.timeline, epoch="e1")
+        self.before = 0
 
     def open(self, *groups: str) -> Session:
         return self.router.open("a", groups or ("org:a",))
 
     def commit(self, *changes: Change, xid: int = 0, snapshot: str | None = None) -> None:
-        first = self.ring.head + 1
-        xid = xid or 100 + first
+        """A transaction, or the last part of one."""
+        transaction = self._make(changes, xid, snapshot)
+        self.timeline.stream(transaction.xid, transaction.last_sync_id, Snapshot.parse(snapshot) if snapshot else None)
+        self.ring.append(transaction)
+        self.before = 0
+
+    def part(self, *changes: Change, xid: int = 0) -> None:
+        """A part of a transaction, which `commit` ends."""
+        self.ring.append(replace(self._make(changes, xid, None), is_last=False, end_lsn=0))
+        self.before += len(changes)
+
+    def again(self) -> None:
+        """The stream repeats the transaction that has not ended."""
+        self.before = 0
+
+    def _make(self, changes: Sequence[Change], xid: int, snapshot: str | None) -> Transaction:
+        first = self.ring.head + self.before + 1
         for number, change in enumerate(changes):
             change.sync_id = first + number
         last = first + len(changes) - 1
-        self.timeline.stream(xid, last, Snapshot.parse(snapshot) if snapshot else None)
-        self.ring.append(Transaction(xid, last, COMMITTED_AT, first, last, list(changes), size_bytes=100))
+        xid = xid or 101 + self.ring.head
+        return Transaction(
+            xid, last, COMMITTED_AT, first, last, list(changes), snapshot=snapshot, size_bytes=100, before=self.before
+        )
 
 
 def row(action: str = "I", data: bytes = b'{"id":"r1"}', **other: Any) -> Change:
@@ -145,8 +165,86 @@ def test_transaction_larger_than_a_frame_has_frames_of_its_own_and_bounded_batch
     batches = []
     while session.is_behind:
         batches.append(ids(session.take(FRAME_BYTES)))
-    assert [frame for batch in batches for frame in batch] == [[1], [2, 3], [4, 5], [6, 7], [8], [9]]
+    assert [frame for batch in batches for frame in batch] == [[1], [2, 3], [4, 5], [6, 7], [8], [], [9]]
     assert len(batches) > 2
+
+
+def end_of(sync_id: int) -> dict[str, Any]:
+    """What follows the last frame of a transaction that came in several."""
+    payload = {"deltas": [], "currentSyncId": sync_id, "cursor": cursor_encode("e1", sync_id)}
+    return {"type": "sync_response", "payload": payload}
+
+
+def test_end_of_a_transaction_in_several_frames_is_told_and_nobody_is_sent_back_into_it() -> None:
+    stream = Stream()
+    session = stream.open()
+    big = b'"%b"' % (b"x" * (FRAME_BYTES - 1000))
+    stream.commit(row())
+    stream.commit(row(data=big), row(data=big), row(data=big))
+    given = []
+    while session.is_behind:
+        for frame, end in zip(session.take(1), session.ends, strict=True):
+            given.append((ids([frame])[0], end))
+        assert session.position in (1, 4)
+        assert session.is_inside == (session.position == 1 and len(given) > 1)
+    assert given == [([1], 1), ([2], None), ([3], None), ([4], None), ([], 4)]
+    session.start_after(1)
+    assert messages(session.take(10**9))[-1] == end_of(4)
+
+
+def test_transaction_in_parts_travels_before_its_end_is_there() -> None:
+    stream = Stream()
+    session, other = stream.open(), stream.open("org:b")
+    stream.commit(row())
+    stream.part(row(), row())
+    assert ids(session.take()) == [[1], [2, 3]]
+    assert (session.ends, session.position, stream.ring.head, stream.ring.appended) == ([1, None], 1, 1, 3)
+    assert session.is_inside
+    stream.part(row(organization="b", groups=("org:b",)))
+    assert session.take() == []
+    late = stream.open()
+    assert ids(late.take()) == [[2, 3]], "who comes in the middle gets all of it"
+    stream.commit(row(organization="b", groups=("org:b",)))
+    for each in (session, late):
+        assert messages(each.take()) == [end_of(5)]
+        assert (each.ends, each.position, each.is_inside) == ([5], 5, False)
+    assert other.take() == []
+
+
+def test_transaction_in_parts_that_is_repeated_goes_on_where_it_was() -> None:
+    stream = Stream()
+    session = stream.open()
+    stream.part(row(), row())
+    assert ids(session.take()) == [[1, 2]]
+    stream.again()
+    stream.part(row())
+    stream.part(row(), row())
+    assert ids(session.take()) == [[3]]
+    stream.again()
+    stream.commit(row(), row(), row())
+    assert messages(session.take()) == [end_of(3)]
+    stream.commit(row())
+    assert ids(session.take()) == [[4]]
+
+
+def test_snapshot_that_saw_a_transaction_goes_on_in_the_middle_of_it() -> None:
+    stream = Stream(max_bytes=6000)
+    stream.commit(row(), xid=100, snapshot="100:100:")
+    for _ in range(20):
+        stream.part(row(), xid=105)
+    assert stream.ring.tail > stream.ring.head == 1
+    saw, had_not = stream.open(), stream.open()
+    saw.start_from_snapshot(Snapshot.parse("106:106:"))
+    with pytest.raises(Fallen):
+        had_not.start_from_snapshot(Snapshot.parse("105:106:105"))
+    with pytest.raises(Fallen):
+        had_not.start_after(1)
+    assert saw.take() == []
+    stream.commit(row(), xid=105, snapshot="106:106:")
+    stream.commit(row(), xid=106, snapshot="106:106:")
+    assert ids(saw.take()) == [[23]]
+    had_not.start_after(22)
+    assert ids(had_not.take()) == [[23]]
 
 
 def test_large_transaction_can_be_resumed_inside() -> None:
@@ -154,7 +252,8 @@ def test_large_transaction_can_be_resumed_inside() -> None:
     session = stream.open()
     stream.commit(row(), row(), row())
     session.start_after(2)
-    assert ids(session.take()) == [[3]]
+    assert ids(session.take()) == [[3], []]
+    assert session.ends == [None, 3]
 
 
 def test_delta_is_encoded_once_for_all() -> None:
@@ -201,10 +300,11 @@ def test_truncate_asks_for_a_bootstrap_in_its_place() -> None:
     assert second["type"] == "sync_response"
     assert second["payload"] == {
         "deltas": [],
-        "currentSyncId": 2,
-        "cursor": cursor_encode("e1", 2),
+        "currentSyncId": 0,
+        "cursor": cursor_encode("e1", 0),
         "requiresBootstrap": True,
-    }
+    }, "whoever goes back there is told again"
+    assert session.ends == [None, None, 3]
 
 
 def test_session_begins_at_the_head_and_resumes_where_it_was() -> None:
