@@ -59,12 +59,11 @@ BEGIN
   IF v_field IS NOT NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = '23514',
-      MESSAGE = pg_catalog.format('%s.%s: %s is not one of its values', {{ m.key_literal }}, v_field, p_data -> v_field),
-      DETAIL = 'values: ' || CASE v_field
+      MESSAGE = pg_catalog.format('%s.%s: %s is not one of: %s', {{ m.key_literal }}, v_field, p_data -> v_field, CASE v_field
 {% for f in m.enums %}
         WHEN {{ f.literal }} THEN {{ f.enum_list_literal }}
 {% endfor %}
-        END,
+        END),
       HINT = 'Send one of the values, or add this one to the schema and push it.',
       COLUMN = v_field;
   END IF;

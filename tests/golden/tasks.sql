@@ -1491,10 +1491,9 @@ BEGIN
   IF v_field IS NOT NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = '23514',
-      MESSAGE = pg_catalog.format('%s.%s: %s is not one of its values', 'tasks', v_field, p_data -> v_field),
-      DETAIL = 'values: ' || CASE v_field
+      MESSAGE = pg_catalog.format('%s.%s: %s is not one of: %s', 'tasks', v_field, p_data -> v_field, CASE v_field
         WHEN 'status' THEN 'todo, doing, done'
-        END,
+        END),
       HINT = 'Send one of the values, or add this one to the schema and push it.',
       COLUMN = v_field;
   END IF;
@@ -1530,7 +1529,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_check(jsonb, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_check(jsonb, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_check(jsonb, boolean) IS '[pgsync model=tasks hash=8296f494d41f2c44]';
+COMMENT ON FUNCTION pgsync_generated.task_check(jsonb, boolean) IS '[pgsync model=tasks hash=56f3453311df397b]';
 
 -- function pgsync_generated.task_create(text, jsonb)
 -- Creates a row of tasks. Returns created, or exists when there is a row with this id, which is left as it is.

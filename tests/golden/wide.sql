@@ -2029,10 +2029,9 @@ BEGIN
   IF v_field IS NOT NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = '23514',
-      MESSAGE = pg_catalog.format('%s.%s: %s is not one of its values', 'documents', v_field, p_data -> v_field),
-      DETAIL = 'values: ' || CASE v_field
+      MESSAGE = pg_catalog.format('%s.%s: %s is not one of: %s', 'documents', v_field, p_data -> v_field, CASE v_field
         WHEN 'kind' THEN E'plain, it''s, back\\slash, \x24function\x24'
-        END,
+        END),
       HINT = 'Send one of the values, or add this one to the schema and push it.',
       COLUMN = v_field;
   END IF;
@@ -2068,7 +2067,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_check(jsonb, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_check(jsonb, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_check(jsonb, boolean) IS '[pgsync model=documents hash=2a50125f5269bfa8]';
+COMMENT ON FUNCTION pgsync_generated.document_check(jsonb, boolean) IS '[pgsync model=documents hash=c91e4b1692c43908]';
 
 -- function pgsync_generated.document_create(text, jsonb)
 -- Creates a row of documents. Returns created, or exists when there is a row with this id, which is left as it is.
