@@ -138,6 +138,7 @@ class ClaimFrames:
             "model": entity_type,
             "id": entity_id,
             "queue": payload.get("queue") is True,
+            "preempt": payload.get("preempt") is True,
             "target": {key: payload[key] for key in ("field", "fields", "meta") if payload.get(key) is not None},
         }
         if not entity_type or not entity_id:

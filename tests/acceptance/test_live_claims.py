@@ -110,6 +110,33 @@ async def test_who_waits_on_a_socket_gets_its_turn_with_what_was_written_before(
         assert (await b.call("PATCH", "/api/v1/models/tasks/t1", body)).status == 200
 
 
+async def test_parts_description_and_meta_of_a_claim_are_in_every_frame_about_it(world: World) -> None:
+    a, b, peer = (world.client(participant=name) for name in ("a", "b", "peer"))
+    await a.create("tasks", "t1", {"title": "x"})
+    parts = {"field": "title", "fields": ["code", "status"], "meta": {"why": "all of it"}}
+    async with a.socket() as first, b.socket() as second, peer.socket() as watching:
+        asked = {"description": "rewriting", "estimatedMs": 600_000, "queue": True}
+        acquired = await begin(first, "c-a", TASK | parts, **asked)
+        assert acquired["target"] == TASK | parts
+        (claim,) = (await heard(watching, "presence_update", userId="a"))["activeClaims"]
+        assert {key: claim[key] for key in (*TASK, *parts)} == TASK | parts
+        assert (claim["description"], claim["expiresAt"] - claim["declaredAt"]) == ("rewriting", 600_000)
+        queued = await begin(second, "c-b", TASK | parts, **asked)
+        assert queued["target"] == TASK | parts
+        assert queued["heldByExpiresAt"] == claim["expiresAt"]
+        assert {key: queued["heldByClaim"][key] for key in parts} == parts
+        (entry,) = (await heard(watching, "claim_queue"))["queue"]
+        assert entry["target"] == {"type": "task", "id": "t1", **parts}
+        assert (entry["description"], entry["heldBy"], entry["participantKind"]) == ("rewriting", "b", "system")
+        world.database.execute("SELECT pgsync.end_claim_v1('acme', 'c-a')")
+        assert (await heard(first, "claim_lost"))["target"] == TASK | parts
+        assert (await heard(second, "claim_granted"))["target"] == TASK | parts
+        beat = {"claimId": "c-b", **TASK, "ttlMs": 900_000, "details": {"page": 1}}
+        await second.send("claim_heartbeat", beat)
+        ack = await heard(second, "claim_heartbeat_ack")
+        assert (ack["status"], ack["queueDepth"]) == ("held", 0)
+
+
 async def test_turn_is_taken_up_for_the_client_when_it_has_heard_of_it(world: World) -> None:
     a, b = world.client(participant="a"), world.client(participant="b")
     async with b.socket() as socket:
@@ -209,6 +236,22 @@ async def test_holder_and_waiter_hear_that_their_time_is_over(world: World) -> N
         world.database.execute("SELECT pgsync.end_claim_v1('acme', %s)", (held["id"],))  # one that it took by HTTP
         lost = await heard(socket, "claim_lost", claimId=held["id"])
         assert lost["target"] == {"entityType": "task", "entityId": "t2"}
+
+
+async def test_holder_hears_that_its_claim_was_taken(world: World) -> None:
+    target = {"entityType": "counter", "entityId": "7"}
+    a = world.client(kind="rk", participant="a")
+    body = {"participantKind": "agent", "participantId": "boss", "operations": ["counter.update", "claim.preempt"]}
+    boss = world.with_key((await world.client().call("POST", "/api/v1/capabilities", body)).json["token"])
+    async with a.socket() as first, boss.socket() as second:
+        held = await begin(first, "c-a", target)
+        taken = await begin(second, "c-boss", target, preempt=True)
+        assert (taken["frame"], taken["fenceToken"] > held["fenceToken"]) == ("claim_acquired", True)
+        assert await heard(first, "claim_lost") == {"claimId": "c-a", "reason": "preempted", "target": target}
+        again = await begin(first, "c-a", target)
+        assert (again["frame"], again["reason"]) == ("claim_rejected", "preempted")
+        refused = await begin(first, "c-b", target, preempt=True)
+        assert (refused["frame"], refused["reason"]) == ("claim_rejected", "capability_denied")
 
 
 async def test_every_refusal_has_its_reason(world: World) -> None:

@@ -9,11 +9,12 @@ from typing import Final
 import aiohttp
 import pytest
 
-from pgsync.gateway import serve
+from pgsync.gateway import claim_lines, serve
 from pgsync.push import push
 from pgsync.schema import load_schema
 from tests import postgres
 from tests.acceptance.conftest import World, config_of
+from tests.acceptance.test_live_claims import begin, heard
 
 SCHEMA: Final = Path(__file__).parents[2] / "examples" / "tasks" / "schema.py"
 
@@ -69,3 +70,31 @@ async def test_a_catch_up_is_bound_by_the_rule_too(ruled: World) -> None:
     assert b"secret" not in partial.body
     partial = await ada.get(f"/api/sync/bootstrap?lastSyncId={head}")
     assert b"secret" in partial.body
+
+
+async def test_claims_on_private_rows_are_told_to_those_who_see_them(
+    monkeypatch: pytest.MonkeyPatch, database: postgres.Database
+) -> None:
+    monkeypatch.setattr(claim_lines, "REFRESH_SECONDS", 0.3)
+    push(database.dsn, load_schema(str(SCHEMA)))
+    async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
+        world = World(gateway, database, session)
+        ada, bob = world.client(kind="ek", participant="ada"), world.client(kind="ek", participant="bob")
+        await ada.create("tasks", "t1", {"title": "x"})
+        comment = {"body": "one", "private": True, "author_id": "ada", "task_id": "t1"}
+        assert (await ada.create("comments", "c1", comment)).status == 200
+        async with ada.socket() as hers, bob.socket() as his:
+            await begin(hers, "c-comment", {"entityType": "comment", "entityId": "c1"})
+            await begin(hers, "c-task", {"entityType": "task", "entityId": "t1"})
+            peer = await heard(his, "presence_update", userId="ada")
+            assert [claim["claimId"] for claim in peer["activeClaims"]] == ["c-task"]
+            refused = await begin(his, "c-bob", {"entityType": "comment", "entityId": "c1"}, queue=True)
+            assert (refused["frame"], refused["reason"]) == ("claim_rejected", "invalid_target")
+            await ada.update("comments", "c1", {"private": False})
+            while len((await heard(his, "presence_update", userId="ada"))["activeClaims"]) < 2:
+                pass
+            await begin(his, "c-bob", {"entityType": "comment", "entityId": "c1"}, queue=True)
+            assert [entry["id"] for entry in (await heard(his, "claim_queue"))["queue"]] == ["c-bob"]
+            await ada.update("comments", "c1", {"private": True})
+            while len((await heard(his, "presence_update", userId="ada"))["activeClaims"]) > 1:
+                pass
