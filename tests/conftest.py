@@ -16,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres", default=postgres.DEFAULT, metavar="SERVER", help=f"run on {postgres.CHOICES} (default: embedded)"
     )
+    parser.addoption(
+        "--race-rounds", type=int, metavar="N", help="rounds of each race (default: as many as cost a few seconds)"
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
