@@ -39,6 +39,13 @@ from pgsync.models import ActiveSchema, Field, Kind, Model
 
 OPENAPI_VERSION: Final = "3.1.0"
 DOCS_PATH: Final = "/api/v1/docs"
+_REQUEST_ID: Final[Json] = {
+    "x-request-id": {
+        "description": "Names the request in the server's log.",
+        "required": True,
+        "schema": {"type": "string"},
+    }
+}
 
 
 class OpenApi:
@@ -109,6 +116,15 @@ def _operation(operation: Operation, model: Model | None = None) -> Json:
         }
         query["order_by"] = {"enum": [name for name in query if model.field(name) is not None]}
     parameters += [{"name": key, "in": "query", "schema": value} for key, value in query.items()]
+    if not operation.public:
+        parameters.append(
+            {
+                "name": "Ablo-Protocol-Version",
+                "in": "header",
+                "schema": {"const": str(wire.PROTOCOL_VERSION)},
+                "description": "The version that the caller speaks; this server speaks one.",
+            }
+        )
     if operation.idempotent:
         parameters.append(
             {
@@ -187,6 +203,7 @@ def _responses(operation: Operation, model: Model | None) -> Json:
     responses: Json = {}
     for status, schema in answers.items():
         responses[str(status)] = {"description": "Done" if status < 300 else "Not now"}
+        responses[str(status)]["headers"] = {**_REQUEST_ID, **(operation.answer_headers if status < 300 else {})}
         if schema is not None:
             responses[str(status)]["content"] = {"application/json": {"schema": schema}}
     if operation.public:
@@ -195,7 +212,14 @@ def _responses(operation: Operation, model: Model | None) -> Json:
     for code in dict.fromkeys((*operation.errors, *ALWAYS)):
         by_status.setdefault(CODES[code].status, []).append(code)
     for status, codes in sorted(by_status.items()):
-        refused: Json = {"description": "Codes: " + ", ".join(sorted(codes))}
+        refused: Json = {"description": "Codes: " + ", ".join(sorted(codes)), "headers": dict(_REQUEST_ID)}
+        if status == 401:
+            refused["headers"]["WWW-Authenticate"] = {"schema": {"const": "Bearer"}}
+        if status in (429, 503):
+            refused["headers"]["Retry-After"] = {
+                "description": "Seconds after which to try again, where that helps.",
+                "schema": {"type": "string", "pattern": "^[0-9]+$"},
+            }
         if operation.method != "HEAD":
             refused["content"] = {"application/json": {"schema": ref("Error")}}
         if operation.path == "/api/auth/check":

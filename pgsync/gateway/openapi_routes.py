@@ -117,7 +117,8 @@ _MINT: Final = [
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. `answers` are schemas by status; `errors` codes of the registry beside those of any call.
+    """One method of one path. `answers` are schemas by status; `errors` codes of the registry beside those of any call;
+    `answer_headers` those of a success beside x-request-id.
 
     `path` has its parameters in braces; the model of a path stands for each model of the schema.
     """
@@ -130,6 +131,7 @@ class Operation:
     query: Mapping[str, Json] = field(default_factory=dict)
     body: Json | None = None
     body_required: bool = True
+    answer_headers: Mapping[str, Json] = field(default_factory=dict)
     idempotent: bool = False
     public: bool = False
 
@@ -385,7 +387,23 @@ COMPONENTS: Final[Json] = {
         },
         {"schemaId": TEXT, "version": NATURAL, "hash": TEXT, "pushedAt": or_null(TIME)},
     ),
-    "Branch": object_of({"object": {"const": "branch"}, "id": TEXT, "name": TEXT, "root": FLAG, "created_at": TIME}),
+    "Branch": object_of(
+        {
+            "object": {"const": "branch"},
+            "id": TEXT,
+            "project_id": TEXT,
+            "parent_branch_id": {"type": "null"},
+            "slug": TEXT,
+            "name": TEXT,
+            "kind": {"const": "long_lived"},
+            "state": {"const": "ready"},
+            "origin": {"const": "empty"},
+            "root": {"const": True},
+            "expires_at": {"type": "null"},
+            "created_at": TIME,
+            "deleted_at": {"type": "null"},
+        }
+    ),
 }
 
 _LIMIT: Final[Json] = {"type": "integer", "minimum": 1}
@@ -422,6 +440,11 @@ _BOOTSTRAP: Final[Json] = object_of(
         "nextCursor": TEXT,
     },
 )
+
+_SOURCE_STATUS: Final[Json] = {"enum": ["active", "unverified"]}
+_UNSUPPORTED: Final = "datasource_connection_unsupported"
+_NO_OTHER: Final = "Refused: this server connects to no other database"
+_NO_WEBHOOK: Final = "Refused: this server has no webhook endpoints"
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
@@ -490,9 +513,26 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         errors=tuple(_WRITE),
         body={},
         idempotent=True,
+        answer_headers={
+            "Location": {
+                "description": "The path of the row, when its id was chosen here.",
+                "schema": {"type": "string"},
+            }
+        },
     ),
     Operation(
-        "GET", "/api/v1/models/{model}/{id}", "Read one row; a missing one is data: null", {}, errors=tuple(_READ)
+        "GET",
+        "/api/v1/models/{model}/{id}",
+        "Read one row; a missing one is data: null",
+        {},
+        errors=tuple(_READ),
+        answer_headers={
+            "ETag": {
+                "description": "The stamp of the read, for If-Match.",
+                "required": True,
+                "schema": {"type": "string", "pattern": '^"[0-9]{1,18}"$'},
+            }
+        },
     ),
     Operation(
         "PATCH",
@@ -807,28 +847,107 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "GET",
         "/api/v1/branches/{id}/status",
         "Whether a branch is ready",
-        {200: object_of({"id": TEXT, "status": {"enum": ["ready", "degraded"]}})},
+        {
+            200: object_of(
+                {
+                    "object": {"const": "branch_status"},
+                    "branch": ref("Branch"),
+                    "ready": FLAG,
+                    "schema": object_of({"active": FLAG, "version": or_null(NATURAL), "hash": or_null(TEXT)}),
+                    "data_source": object_of({"kind": {"const": "direct"}, "status": _SOURCE_STATUS, "database": TEXT}),
+                    "blockers": {"type": "array", "items": object_of({"code": TEXT, "problem": TEXT, "fix": TEXT})},
+                },
+                closed=True,
+            )
+        },
         errors=("branch_scope_denied",),
     ),
     Operation(
-        "GET",
-        "/api/v1/datasources",
-        "The one data source: this database",
-        {200: list_of(object_of({"id": TEXT, "connection": {"const": "direct"}, "database": TEXT, "status": TEXT}))},
+        "POST",
+        "/api/v1/branches/{id}/credentials",
+        "Refused: keys are made by an administrator",
+        {},
+        errors=("branch_scope_denied", "forbidden"),
+    ),
+    *(
+        operation
+        for prefix in ("/api", "")  # the contract's CLI asks for these without, too
+        for operation in (
+            Operation(
+                "GET",
+                f"{prefix}/v1/datasources",
+                "The one data source: this database",
+                {
+                    200: list_of(
+                        object_of(
+                            {
+                                "object": {"const": "datasource"},
+                                "id": TEXT,
+                                "connection": {"const": "direct"},
+                                "database": TEXT,
+                                "status": _SOURCE_STATUS,
+                            }
+                        )
+                    )
+                },
+            ),
+            Operation("POST", f"{prefix}/v1/datasources", _NO_OTHER, {}, errors=(_UNSUPPORTED,)),
+            Operation("DELETE", f"{prefix}/v1/datasources", _NO_OTHER, {}, errors=(_UNSUPPORTED,)),
+            Operation(
+                "GET",
+                f"{prefix}/v1/source/listen",
+                "Refused: there is nothing for a connector to serve",
+                {},
+                errors=("source_connector_no_source_registered",),
+            ),
+        )
     ),
     Operation(
         "POST",
-        "/api/v1/datasources",
-        "Refused: this server connects to no other database",
-        {},
-        errors=("datasource_connection_unsupported",),
+        "/api/v1/datasources/validate",
+        "Whether writes reach this database and their changes come back",
+        {
+            200: object_of(
+                {
+                    "object": {"const": "datasource_validation"},
+                    "connection": {"const": "direct"},
+                    "reachable": FLAG,
+                    "ready": FLAG,
+                    "failures": {
+                        "type": "array",
+                        "items": object_of({"item": TEXT, "fix": TEXT}, {"actual": TEXT}),
+                    },
+                }
+            )
+        },
+        errors=(*_BODY, _UNSUPPORTED),
+        body=object_of({}),
+        body_required=False,
+    ),
+    Operation("POST", "/api/v1/datasources/locate", _NO_OTHER, {}, errors=(_UNSUPPORTED,)),
+    Operation("POST", "/api/v1/datasources/resnapshot", _NO_OTHER, {}, errors=(_UNSUPPORTED,)),
+    Operation(
+        "GET",
+        "/api/v1/webhook_endpoints",
+        "None: this server calls no webhooks",
+        {
+            200: list_of(
+                _OBJECT,
+                has_more={"const": False},
+                next_cursor={"type": "null"},
+            )
+        },
     ),
     Operation(
-        "DELETE",
-        "/api/v1/datasources",
-        "Refused: this server connects to no other database",
+        "POST",
+        "/api/v1/webhook_endpoints",
+        "Refused: this server calls no webhooks",
         {},
-        errors=("datasource_connection_unsupported",),
+        errors=("forbidden",),
+    ),
+    *(
+        Operation(method, f"/api/v1/webhook_endpoints/{{id}}{action}", _NO_WEBHOOK, {}, errors=("entity_not_found",))
+        for method, action in (("GET", ""), ("DELETE", ""), ("POST", "/enable"), ("POST", "/roll_secret"))
     ),
     Operation(
         "GET",
