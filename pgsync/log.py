@@ -55,6 +55,7 @@ class Event(Enum):
     SESSION_CLOSED = _debug("session", "close_code", "reason")
     SESSION_BEHIND = _warning("session", "position", "oldest_position")
     SESSION_FAILED = _error("session", "error")
+    COORDINATION_FAILED = _error("error")
     CREDENTIAL_REVOKED = _info("capability_id", "sessions_closed")
     SCHEMA_ACTIVATED = _info("version", "hash", "models")
     SCHEMA_PROPOSED = _info("hash", "request_id")

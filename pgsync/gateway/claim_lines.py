@@ -198,6 +198,7 @@ class ClaimLines:
         self._own_of_target: dict[Target, set[ClaimKey]] = {}
         self._dirty: dict[Target, set[int]] = {}
         self._to_load: set[str] = set()
+        self._changed: set[Participant] = set()
         self._wake = asyncio.Event()
         self.on_held: Callable[[Participant], None] = lambda participant: None
 
@@ -232,6 +233,13 @@ class ClaimLines:
             xids = self._dirty[target] = set()
         if xid is not None:
             xids.add(xid)
+        self._wake.set()
+
+    def reload(self) -> None:
+        """Hints may have been missed: everything is read again."""
+        self._to_load.update(self._members.organizations())
+        for target in [*self._lines, *self._own_of_target]:
+            self.touch(target)
         self._wake.set()
 
     def joined(self, member: Member, *, is_first: bool) -> None:
@@ -386,6 +394,9 @@ class ClaimLines:
                 self._dirty.setdefault(one.target, set()).update(unseen)
                 is_late = True
             self._apply(one, _Row.of(one.model, one.target[0], line["row"]), line["claims"])
+        changed, self._changed = self._changed, set()
+        for participant in changed:
+            self.on_held(participant)
         if is_late:
             await asyncio.sleep(VISIBLE_SECONDS)
 
@@ -503,13 +514,12 @@ class ClaimLines:
             member.outbox.put(frame, key=("line", target))
 
     def _note_held(self, before: list[LiveClaim], live: list[LiveClaim]) -> None:
-        changed: set[Participant] = set()
         now = {claim.key: claim for claim in live if claim.is_held}
         for claim in before:
             if claim.is_held and claim.key not in now:
                 held = self._held.get(claim.participant, {})
                 if held.pop(claim.key, None) is not None:
-                    changed.add(claim.participant)
+                    self._changed.add(claim.participant)
                 if not held:
                     self._held.pop(claim.participant, None)
         for key, claim in now.items():
@@ -517,9 +527,7 @@ class ClaimLines:
             told = held.get(key)
             if told is None or claim.says_more_than(told):
                 held[key] = claim
-                changed.add(claim.participant)
-        for participant in changed:
-            self.on_held(participant)
+                self._changed.add(claim.participant)
 
     # --- tickets ------------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,11 @@ from pgsync.gateway.claim_lines import ClaimLines
 from pgsync.gateway.database import Database
 from pgsync.gateway.member import Member, Members
 from pgsync.gateway.presence import Presence
+from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
 from pgsync.stream.transaction import Notice
+
+RETRY_SECONDS: Final = 1.0
 
 _CLAIM: Final = "k"
 
@@ -36,12 +39,18 @@ class Coordination:
         self.lines = ClaimLines(reads, writes, schema, self._members)
         self.presence = Presence(writes, self._members, self.lines, is_listening=lambda: feed.is_connected)
         feed.on_notice(self._notice)
+        feed.on_restarted(self._restarted)
 
     def _notice(self, notice: Notice) -> None:
         if notice.kind == _CLAIM:
             self.lines.notice(notice)
         else:
             self.presence.notice(notice)
+
+    def _restarted(self) -> None:
+        """The stream has begun anew: what was said meanwhile is not known."""
+        self.lines.reload()
+        self.presence.ask()
 
     def join(self, member: Member) -> None:
         """A client has connected."""
@@ -67,8 +76,14 @@ class Coordination:
     async def run(self) -> None:
         """Until it is cancelled; says goodbye to the other gateways then."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.lines.run())
-                tasks.create_task(self.presence.run())
+            while True:
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(self.lines.run())
+                        tasks.create_task(self.presence.run())
+                except* Exception as group:  # noqa: BLE001  # a fault in here must not end what else the gateway does
+                    emit(Event.COORDINATION_FAILED, error=group.exceptions[0])
+                    self._restarted()
+                await asyncio.sleep(RETRY_SECONDS)
         finally:
             await self.presence.close()

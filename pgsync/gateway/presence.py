@@ -31,6 +31,9 @@ from pgsync.stream.transaction import Notice
 
 THROTTLE_SECONDS: Final = 1.0
 PACE_SECONDS: Final = 0.1
+# A frame has all that a participant holds, so the more that is, the less often it is told.
+CLAIMS_PER_SECOND: Final = 500
+MAX_SHOWN_CLAIMS: Final = 1000
 HEARTBEAT_SECONDS: Final = 3.0
 EXPIRY_SECONDS: Final = 10.0
 ASK_SECONDS: Final = 1.0
@@ -149,12 +152,14 @@ class _Shown:
 class _Person:
     """A participant with its sessions, by gateway and id."""
 
-    __slots__ = ("_frames", "participant", "sessions", "shown")
+    __slots__ = ("_frames", "participant", "sessions", "shown", "timer", "told_at")
 
     def __init__(self, participant: Participant) -> None:
         self.participant = participant
         self.sessions: dict[Hashable, _Session] = {}
         self.shown = _Shown()
+        self.told_at = float("-inf")
+        self.timer: asyncio.TimerHandle | None = None
         self._frames: dict[tuple[Any, ...], bytes] = {}
 
     def show(self, shown: _Shown) -> None:
@@ -259,7 +264,7 @@ class Presence:
         self._tells_all = False
         self._said_at = self._asked_at = self._deaf_until = float("-inf")
         self._due = asyncio.Event()
-        lines.on_held = self._refresh
+        lines.on_held = self._claims_changed
 
     # --- clients of this gateway --------------------------------------------------------------------------------------
 
@@ -352,12 +357,27 @@ class Presence:
             self._organizations.setdefault(participant[0], set()).add(participant)
         return person
 
+    def _claims_changed(self, participant: Participant) -> None:
+        person = self._people.get(participant)
+        if person is None:
+            self._refresh(participant)
+        elif person.timer is None:
+            wait_seconds = person.told_at + len(person.shown.claims) / CLAIMS_PER_SECOND - time.monotonic()
+            if wait_seconds <= 0:
+                self._refresh(participant)
+            else:
+                person.timer = asyncio.get_running_loop().call_later(wait_seconds, self._refresh, participant)
+
     def _refresh(self, participant: Participant) -> None:
         """Tells everybody concerned what has changed with a participant."""
-        claims = tuple(self._lines.held_by(participant))
+        claims = tuple(self._lines.held_by(participant)[:MAX_SHOWN_CLAIMS])
         if not claims and participant not in self._people:
             return
         person = self._person(participant)
+        if person.timer is not None:
+            person.timer.cancel()
+            person.timer = None
+        person.told_at = time.monotonic()
         groups = frozenset[str]().union(*(session.groups for session in person.sessions.values()))
         before, after = person.shown, _Shown(bool(person.sessions or claims), groups, claims)
         left: dict[Member, bytes] = {}
@@ -467,6 +487,12 @@ class Presence:
             self._drop_remote(gateway, peer, session_id, touched)
         for participant in touched:
             self._refresh(participant)
+
+    def ask(self) -> None:
+        """Messages may have been missed: the other gateways shall tell everything again."""
+        if self._members:
+            self._asks = True
+            self._due.set()
 
     async def run(self) -> None:
         """Tells the other gateways what happens here, and notices when one is silent; until it is cancelled."""
