@@ -38,8 +38,11 @@ END
 $roles$;
 DO $membership$
 BEGIN
-  IF NOT pg_catalog.pg_has_role('pgsync_owner', 'MEMBER') OR NOT pg_catalog.pg_has_role('pgsync_writer', 'MEMBER') THEN
+  IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) THEN
     GRANT pgsync_owner, pgsync_writer TO CURRENT_USER;
   END IF;
+EXCEPTION
+  WHEN insufficient_privilege THEN
+    NULL; -- somebody else has made the roles: he has made this one a member, or the next step says what it lacks
 END
 $membership$;

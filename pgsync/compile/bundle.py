@@ -62,7 +62,7 @@ def compile_schema(schema: ResolvedSchema, row_security_was_on: Mapping[str, boo
     tables = [Statement(model.key, **step) for model in models for step in table_statements(schema, model)]
     statements.extend(sorted(tables, key=lambda s: s.kind == "foreign_key"))  # a reference needs the other table
     for model in models:
-        for signature, sql in render_functions(model).items():
+        for signature, sql in render_functions(model, schema).items():
             statements.append(
                 Statement(
                     model.key,

@@ -6,7 +6,7 @@ A commit reaches a model's static SQL through the dispatchers, so no statement i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from pgsync.compile.columns import default_literal, expected, from_data
 from pgsync.expression import render_rule
 from pgsync.models import Kind
 from pgsync.names import literal, quote
-from pgsync.schema.resolved import ResolvedField, ResolvedModel
+from pgsync.schema.resolved import ResolvedField, ResolvedModel, ResolvedSchema
 
 MODEL_FUNCTIONS = {
     "check": "jsonb, boolean",
@@ -90,9 +90,9 @@ def readable(model: ResolvedModel) -> list[str]:
     return conditions or ["true"]
 
 
-def render_functions(model: ResolvedModel) -> dict[str, str]:
+def render_functions(model: ResolvedModel, schema: ResolvedSchema) -> dict[str, str]:
     """The statements of a model's functions by signature, e.g. `pgsync_generated.task_create(text, jsonb)`."""
-    view = _view(model)
+    view = _view(model) | {"references": [*_references(model, schema)]}
     result = {}
     for suffix, arguments in MODEL_FUNCTIONS.items():
         signature = f"pgsync_generated.{model.name}_{suffix}({arguments})"
@@ -232,8 +232,8 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "key": model.key,
         "name": model.name,
         "table": names.table,
+        "table_literal": literal(model.table),
         "key_literal": literal(model.key),
-        "key_columns": names.key_columns,
         "known_fields": ", ".join(literal(name) for name in known),
         "field_list_literal": literal(", ".join(f.name for f in model.declared)),
         "tenant_field": literal(tenant_field.name) if tenant_field is not None else None,
@@ -265,6 +265,26 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         ],
         **_recorded_key(model, names),
     }
+
+
+def _references(model: ResolvedModel, schema: ResolvedSchema) -> Iterator[dict[str, Any]]:
+    """The references that another organization's row must not satisfy."""
+    for reference in model.references:
+        target = schema.model(reference.target)
+        field = model.field_of_column(reference.column)
+        if target is None or target.tenant_column is None or field is None or not reference.enforced:
+            continue
+        names = TableNames(target)
+        yield {
+            "literal": literal(field.name),
+            "value": from_data(field),
+            "own": target.key == model.key,
+            "table": names.table,
+            "id": names.id,
+            "tenant": names.tenant,
+            "tenant_value": names.tenant_value(),
+            "target_literal": literal(target.key),
+        }
 
 
 def _insert(

@@ -116,9 +116,10 @@ def _misfits(
             yield f"{where} is not a table; name a table of this database in the model"
             continue
         key = [c for c in (model.tenant_column, model.id.column) if c is not None]
-        if sorted(key) != list(table.primary_key):
+        if list(table.primary_key) not in (sorted(key), [model.id.column]):
             # Writes find a row by it, and it is what the log says of a row that is gone.
-            yield f"{where}, its primary key is ({', '.join(table.primary_key)}); it has to be ({', '.join(key)})"
+            wanted = " or ".join(dict.fromkeys((f"({', '.join(key)})", f"({model.id.column})")))
+            yield f"{where}, its primary key is ({', '.join(table.primary_key)}); it has to be {wanted}"
         for f in model.fields:
             column = table.columns.get(f.column)
             if column is None:

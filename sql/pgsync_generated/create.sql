@@ -14,6 +14,9 @@ BEGIN
 {% if m.id_check %}
   {{ m.id_check }}
 {% endif %}
+{% if m.references %}
+{% include "pgsync_generated/references.sql" %}
+{% endif %}
 {% if m.identity %}
   IF p_id IS NULL THEN
     -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
@@ -40,7 +43,27 @@ BEGIN
     {{ c.value }}{{ "," if not loop.last }}
 {% endfor %}
   )
-  ON CONFLICT ({{ m.key_columns }}) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM {{ m.table }} AS t
+    WHERE {{ m.where }}
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO {{ m.table }} AS t (
+{% for c in m.inserted %}
+    {{ c.column }}{{ "," if not loop.last }}
+{% endfor %}
+  )
+  VALUES (
+{% for c in m.inserted %}
+    {{ c.value }}{{ "," if not loop.last }}
+{% endfor %}
+  );
+  RETURN 'created';
 END
 $function$;

@@ -14,6 +14,9 @@ BEGIN
 {% if m.id_check %}
   {{ m.id_check }}
 {% endif %}
+{% if m.references %}
+{% include "pgsync_generated/references.sql" %}
+{% endif %}
   UPDATE {{ m.table }} AS t
   SET
 {% for c in m.updated %}

@@ -430,6 +430,20 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_generated.comment_check(p_data, true);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'task_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.tasks AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'task_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'comments', 'task_id', p_data -> 'task_id', 'tasks'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'task_id',
+      TABLE = 'comments';
+  END IF;
   INSERT INTO public.comments AS t (
     organization_id,
     id,
@@ -452,15 +466,48 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.comments AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.comments AS t (
+    organization_id,
+    id,
+    body,
+    private,
+    author_id,
+    task_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'body',
+    CASE WHEN p_data ? 'private' THEN (p_data ->> 'private')::boolean ELSE false END,
+    p_data ->> 'author_id',
+    p_data ->> 'task_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.comment_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=93bd9d834719b7fb]';
+COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=ebbd016dcac90de2]';
 
 -- function pgsync_generated.comment_update(text, jsonb)
 -- Updates the given fields of a row of comments. Returns updated, or missing.
@@ -476,6 +523,20 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_generated.comment_check(p_data, false);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'task_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.tasks AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'task_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'comments', 'task_id', p_data -> 'task_id', 'tasks'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'task_id',
+      TABLE = 'comments';
+  END IF;
   UPDATE public.comments AS t
   SET
     body = CASE WHEN p_data ? 'body' THEN p_data ->> 'body' ELSE t.body END,
@@ -492,7 +553,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=ade94e3de7c688ec]';
+COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=aba990cfbd896b69]';
 
 -- function pgsync_generated.comment_delete(text)
 -- Deletes a row of comments. Returns deleted, or missing.
@@ -843,9 +904,17 @@ GRANT SELECT ON TABLE public.comments TO pgsync_gateway;
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := true;
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.comments'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'f' THEN
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'comments'
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -863,7 +932,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.comments REPLICA IDENTITY FULL;
+  IF v_full THEN
+    ALTER TABLE public.comments REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.comments REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -1001,15 +1074,46 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.projects AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.projects AS t (
+    organization_id,
+    id,
+    name,
+    description,
+    archived,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'name',
+    p_data ->> 'description',
+    CASE WHEN p_data ? 'archived' THEN (p_data ->> 'archived')::boolean ELSE false END,
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.project_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=de33f767c18aa028]';
+COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=db84cef69191f795]';
 
 -- function pgsync_generated.project_update(text, jsonb)
 -- Updates the given fields of a row of projects. Returns updated, or missing.
@@ -1375,18 +1479,30 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.projects TO pgsync_writer;
 GRANT SELECT ON TABLE public.projects TO pgsync_gateway;
 
 -- replication public.projects (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of projects go into the log with the old key, which holds all that visibility depends on.
+-- Changes of projects go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.projects'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'organization_id'
+  );
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.projects'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'projects'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -1404,7 +1520,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.projects REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.projects REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.projects REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -1545,6 +1665,20 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_generated.task_check(p_data, true);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'project_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.projects AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'project_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'tasks', 'project_id', p_data -> 'project_id', 'projects'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'project_id',
+      TABLE = 'tasks';
+  END IF;
   INSERT INTO public.tasks AS t (
     organization_id,
     id,
@@ -1573,15 +1707,54 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.tasks AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.tasks AS t (
+    organization_id,
+    id,
+    title,
+    status,
+    priority,
+    due,
+    tags,
+    assignee_id,
+    project_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'title',
+    CASE WHEN p_data ? 'status' THEN p_data ->> 'status' ELSE 'todo' END,
+    CASE WHEN p_data ? 'priority' THEN (p_data ->> 'priority')::integer ELSE 0 END,
+    (p_data ->> 'due')::date,
+    CASE WHEN p_data ? 'tags' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'tags') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'tags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE ARRAY[]::text[] END,
+    p_data ->> 'assignee_id',
+    p_data ->> 'project_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.task_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=3c3444f055cfb506]';
+COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=73d8321d61417fc8]';
 
 -- function pgsync_generated.task_update(text, jsonb)
 -- Updates the given fields of a row of tasks. Returns updated, or missing.
@@ -1597,6 +1770,20 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_generated.task_check(p_data, false);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'project_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.projects AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'project_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'tasks', 'project_id', p_data -> 'project_id', 'projects'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'project_id',
+      TABLE = 'tasks';
+  END IF;
   UPDATE public.tasks AS t
   SET
     title = CASE WHEN p_data ? 'title' THEN p_data ->> 'title' ELSE t.title END,
@@ -1616,7 +1803,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=6e3cd2bbe99d7711]';
+COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=8a7082ab7be38ff7]';
 
 -- function pgsync_generated.task_delete(text)
 -- Deletes a row of tasks. Returns deleted, or missing.
@@ -1983,18 +2170,30 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.tasks TO pgsync_writer;
 GRANT SELECT ON TABLE public.tasks TO pgsync_gateway;
 
 -- replication public.tasks (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of tasks go into the log with the old key, which holds all that visibility depends on.
+-- Changes of tasks go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.tasks'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'organization_id'
+  );
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.tasks'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'tasks'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -2012,7 +2211,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.tasks REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.tasks REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.tasks REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.

@@ -1073,15 +1073,42 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.counters AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::integer
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.counters AS t (
+    organization_id,
+    id,
+    label,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    p_id::integer,
+    p_data ->> 'label',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.counter_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=e7618fe9ec85f897]';
+COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=235fa65a48e960a4]';
 
 -- function pgsync_generated.counter_update(text, jsonb)
 -- Updates the given fields of a row of counters. Returns updated, or missing.
@@ -1439,18 +1466,30 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.counters TO pgsync_writer;
 GRANT SELECT ON TABLE public.counters TO pgsync_gateway;
 
 -- replication public.counters (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of counters go into the log with the old key, which holds all that visibility depends on.
+-- Changes of counters go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.counters'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'organization_id'
+  );
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.counters'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'counters'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -1468,7 +1507,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.counters REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.counters REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.counters REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -1582,15 +1625,33 @@ BEGIN
     COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
     p_data ->> 'name'
   )
-  ON CONFLICT (id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.countries AS t
+    WHERE t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.countries AS t (
+    id,
+    name
+  )
+  VALUES (
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'name'
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.country_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=0a99eb9a6466ca4a]';
+COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=c2bb315c35d6ba0b]';
 
 -- function pgsync_generated.country_update(text, jsonb)
 -- Updates the given fields of a row of countries. Returns updated, or missing.
@@ -1919,14 +1980,17 @@ GRANT SELECT ON TABLE public.countries TO pgsync_gateway;
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := false;
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.countries'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'countries'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -1944,7 +2008,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.countries REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.countries REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.countries REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -2084,6 +2152,34 @@ DECLARE
 BEGIN
   v_ignored := pgsync_generated.document_check(p_data, true);
   v_ignored := pgsync_private.require_integer_id(p_id, 64);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'workspace_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.workspaces AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'workspace_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'documents', 'workspace_id', p_data -> 'workspace_id', 'workspaces'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'workspace_id',
+      TABLE = 'documents';
+  END IF;
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'folder' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.folder_list AS r
+    WHERE r.tenant = pgsync.organization_id()
+      AND r.id = (p_data ->> 'folder')::uuid
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'documents', 'folder', p_data -> 'folder', 'folders'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'folder',
+      TABLE = 'documents';
+  END IF;
   IF p_id IS NULL THEN
     -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
     INSERT INTO public.documents AS t (
@@ -2138,15 +2234,52 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.documents AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::bigint
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.documents AS t (
+    organization_id,
+    id,
+    workspace_id,
+    folder,
+    owner_id,
+    secret,
+    position,
+    kind,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    p_id::bigint,
+    p_data ->> 'workspace_id',
+    (p_data ->> 'folder')::uuid,
+    p_data ->> 'owner_id',
+    CASE WHEN p_data ? 'secret' THEN (p_data ->> 'secret')::boolean ELSE false END,
+    CASE WHEN p_data ? 'order' THEN (p_data ->> 'order')::integer ELSE 0 END,
+    CASE WHEN p_data ? 'kind' THEN p_data ->> 'kind' ELSE 'plain' END,
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.document_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=1af7c465367fc9f2]';
+COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=d2ad3f61007b6534]';
 
 -- function pgsync_generated.document_update(text, jsonb)
 -- Updates the given fields of a row of documents. Returns updated, or missing.
@@ -2163,6 +2296,34 @@ DECLARE
 BEGIN
   v_ignored := pgsync_generated.document_check(p_data, false);
   v_ignored := pgsync_private.require_integer_id(p_id, 64);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'workspace_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.workspaces AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'workspace_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'documents', 'workspace_id', p_data -> 'workspace_id', 'workspaces'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'workspace_id',
+      TABLE = 'documents';
+  END IF;
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'folder' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.folder_list AS r
+    WHERE r.tenant = pgsync.organization_id()
+      AND r.id = (p_data ->> 'folder')::uuid
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'documents', 'folder', p_data -> 'folder', 'folders'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'folder',
+      TABLE = 'documents';
+  END IF;
   UPDATE public.documents AS t
   SET
     workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
@@ -2181,7 +2342,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=59b46b037a0ed677]';
+COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=de0246af9c42906d]';
 
 -- function pgsync_generated.document_delete(text)
 -- Deletes a row of documents. Returns deleted, or missing.
@@ -2557,9 +2718,17 @@ GRANT SELECT ON TABLE public.documents TO pgsync_gateway;
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := true;
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.documents'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'f' THEN
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'documents'
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -2577,7 +2746,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.documents REPLICA IDENTITY FULL;
+  IF v_full THEN
+    ALTER TABLE public.documents REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.documents REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -2681,6 +2854,20 @@ DECLARE
 BEGIN
   v_ignored := pgsync_generated.folder_check(p_data, true);
   v_ignored := pgsync_private.require_uuid_id(p_id);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'parentId' IS NOT NULL AND p_data ->> 'parentId' IS DISTINCT FROM p_id AND NOT EXISTS (
+    SELECT
+    FROM public.folder_list AS r
+    WHERE r.tenant = pgsync.organization_id()
+      AND r.id = (p_data ->> 'parentId')::uuid
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'folders', 'parentId', p_data -> 'parentId', 'folders'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'parentId',
+      TABLE = 'folder_list';
+  END IF;
   INSERT INTO public.folder_list AS t (
     tenant,
     id,
@@ -2699,15 +2886,44 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (tenant, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.folder_list AS t
+    WHERE t.tenant = pgsync.organization_id()
+    AND t.id = p_id::uuid
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.folder_list AS t (
+    tenant,
+    id,
+    parent_id,
+    label,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id::uuid, pg_catalog.gen_random_uuid()),
+    (p_data ->> 'parentId')::uuid,
+    CASE WHEN p_data ? 'label' THEN p_data ->> 'label' ELSE E'it''s \x24new\x24 \\ folder' END,
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.folder_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=536772804a0d5649]';
+COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=8091681eb0856859]';
 
 -- function pgsync_generated.folder_update(text, jsonb)
 -- Updates the given fields of a row of folders. Returns updated, or missing.
@@ -2724,6 +2940,20 @@ DECLARE
 BEGIN
   v_ignored := pgsync_generated.folder_check(p_data, false);
   v_ignored := pgsync_private.require_uuid_id(p_id);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'parentId' IS NOT NULL AND p_data ->> 'parentId' IS DISTINCT FROM p_id AND NOT EXISTS (
+    SELECT
+    FROM public.folder_list AS r
+    WHERE r.tenant = pgsync.organization_id()
+      AND r.id = (p_data ->> 'parentId')::uuid
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'folders', 'parentId', p_data -> 'parentId', 'folders'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'parentId',
+      TABLE = 'folder_list';
+  END IF;
   UPDATE public.folder_list AS t
   SET
     parent_id = CASE WHEN p_data ? 'parentId' THEN (p_data ->> 'parentId')::uuid ELSE t.parent_id END,
@@ -2738,7 +2968,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=5846f0351f4d71d6]';
+COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=7f5e07cc52b6f8db]';
 
 -- function pgsync_generated.folder_delete(text)
 -- Deletes a row of folders. Returns deleted, or missing.
@@ -3074,18 +3304,30 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.folder_list TO pgsync_write
 GRANT SELECT ON TABLE public.folder_list TO pgsync_gateway;
 
 -- replication public.folder_list (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of folders go into the log with the old key, which holds all that visibility depends on.
+-- Changes of folders go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.folder_list'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'tenant'
+  );
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.folder_list'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'folder_list'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -3103,7 +3345,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.folder_list REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.folder_list REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.folder_list REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -3218,6 +3464,34 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_generated.membership_check(p_data, true);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'person_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.persons AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = (p_data ->> 'person_id')::uuid
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'memberships', 'person_id', p_data -> 'person_id', 'persons'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'person_id',
+      TABLE = 'memberships';
+  END IF;
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'workspace_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.workspaces AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'workspace_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'memberships', 'workspace_id', p_data -> 'workspace_id', 'workspaces'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'workspace_id',
+      TABLE = 'memberships';
+  END IF;
   INSERT INTO public.memberships AS t (
     organization_id,
     id,
@@ -3236,15 +3510,44 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.memberships AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.memberships AS t (
+    organization_id,
+    id,
+    person_id,
+    workspace_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    (p_data ->> 'person_id')::uuid,
+    p_data ->> 'workspace_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.membership_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=2c40f0789f6a1580]';
+COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=4b2ffdea3a90e37b]';
 
 -- function pgsync_generated.membership_update(text, jsonb)
 -- Updates the given fields of a row of memberships. Returns updated, or missing.
@@ -3260,6 +3563,34 @@ DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   v_ignored := pgsync_generated.membership_check(p_data, false);
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'person_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.persons AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = (p_data ->> 'person_id')::uuid
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'memberships', 'person_id', p_data -> 'person_id', 'persons'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'person_id',
+      TABLE = 'memberships';
+  END IF;
+  -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
+  IF p_data ->> 'workspace_id' IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM public.workspaces AS r
+    WHERE r.organization_id = pgsync.organization_id()
+      AND r.id = p_data ->> 'workspace_id'
+  ) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'foreign_key_violation',
+      MESSAGE = pg_catalog.format('%s.%s: no row %s in %s', 'memberships', 'workspace_id', p_data -> 'workspace_id', 'workspaces'),
+      HINT = 'Create it first, or in an earlier operation of the same commit.',
+      COLUMN = 'workspace_id',
+      TABLE = 'memberships';
+  END IF;
   UPDATE public.memberships AS t
   SET
     person_id = CASE WHEN p_data ? 'person_id' THEN (p_data ->> 'person_id')::uuid ELSE t.person_id END,
@@ -3274,7 +3605,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=bfb8782fd64ac6a4]';
+COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=d04c1fdade0e0a0e]';
 
 -- function pgsync_generated.membership_delete(text)
 -- Deletes a row of memberships. Returns deleted, or missing.
@@ -3605,9 +3936,17 @@ GRANT SELECT ON TABLE public.memberships TO pgsync_gateway;
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := true;
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.memberships'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'f' THEN
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'memberships'
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -3625,7 +3964,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.memberships REPLICA IDENTITY FULL;
+  IF v_full THEN
+    ALTER TABLE public.memberships REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.memberships REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -3755,15 +4098,42 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.persons AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id::uuid
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.persons AS t (
+    organization_id,
+    id,
+    name,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id::uuid, pg_catalog.gen_random_uuid()),
+    p_data ->> 'name',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.person_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=c151fbb894940460]';
+COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=ce6dbd710deea958]';
 
 -- function pgsync_generated.person_update(text, jsonb)
 -- Updates the given fields of a row of persons. Returns updated, or missing.
@@ -4121,18 +4491,30 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.persons TO pgsync_writer;
 GRANT SELECT ON TABLE public.persons TO pgsync_gateway;
 
 -- replication public.persons (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of persons go into the log with the old key, which holds all that visibility depends on.
+-- Changes of persons go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.persons'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'organization_id'
+  );
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.persons'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'persons'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -4150,7 +4532,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.persons REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.persons REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.persons REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -4369,15 +4755,92 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.samples AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.samples AS t (
+    organization_id,
+    id,
+    text,
+    flag,
+    small,
+    large,
+    exact,
+    ratio,
+    moment,
+    day,
+    ref,
+    document,
+    words,
+    numbers,
+    bigs,
+    flags,
+    exacts,
+    ratios,
+    moments,
+    days,
+    refs,
+    text_or,
+    flag_or,
+    large_or,
+    exact_or,
+    ratio_or,
+    words_or,
+    document_or,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'text',
+    (p_data ->> 'flag')::boolean,
+    (p_data ->> 'small')::integer,
+    (p_data ->> 'large')::bigint,
+    (p_data ->> 'exact')::numeric,
+    (p_data ->> 'ratio')::double precision,
+    (p_data ->> 'moment')::timestamp with time zone,
+    (p_data ->> 'day')::date,
+    (p_data ->> 'ref')::uuid,
+    NULLIF(p_data -> 'document', 'null'),
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'words') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'words') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'numbers') = 'array' THEN ARRAY(SELECT e.e::integer FROM pg_catalog.jsonb_array_elements_text(p_data -> 'numbers') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'bigs') = 'array' THEN ARRAY(SELECT e.e::bigint FROM pg_catalog.jsonb_array_elements_text(p_data -> 'bigs') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'flags') = 'array' THEN ARRAY(SELECT e.e::boolean FROM pg_catalog.jsonb_array_elements_text(p_data -> 'flags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'exacts') = 'array' THEN ARRAY(SELECT e.e::numeric FROM pg_catalog.jsonb_array_elements_text(p_data -> 'exacts') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'ratios') = 'array' THEN ARRAY(SELECT e.e::double precision FROM pg_catalog.jsonb_array_elements_text(p_data -> 'ratios') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'moments') = 'array' THEN ARRAY(SELECT e.e::timestamp with time zone FROM pg_catalog.jsonb_array_elements_text(p_data -> 'moments') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'days') = 'array' THEN ARRAY(SELECT e.e::date FROM pg_catalog.jsonb_array_elements_text(p_data -> 'days') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'refs') = 'array' THEN ARRAY(SELECT e.e::uuid FROM pg_catalog.jsonb_array_elements_text(p_data -> 'refs') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END,
+    CASE WHEN p_data ? 'textOr' THEN p_data ->> 'textOr' ELSE 'x' END,
+    CASE WHEN p_data ? 'flagOr' THEN (p_data ->> 'flagOr')::boolean ELSE true END,
+    CASE WHEN p_data ? 'largeOr' THEN (p_data ->> 'largeOr')::bigint ELSE '-9223372036854775808'::bigint END,
+    CASE WHEN p_data ? 'exactOr' THEN (p_data ->> 'exactOr')::numeric ELSE '12345678901234567890.5'::numeric END,
+    CASE WHEN p_data ? 'ratioOr' THEN (p_data ->> 'ratioOr')::double precision ELSE 'NaN'::double precision END,
+    CASE WHEN p_data ? 'wordsOr' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'wordsOr') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'wordsOr') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE ARRAY['a', 'b''']::text[] END,
+    CASE WHEN p_data ? 'documentOr' THEN NULLIF(p_data -> 'documentOr', 'null') ELSE E'{"a": [1, null, "\x24"]}'::jsonb END,
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.type_sample_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=3b825f5608fa1083]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=7b9a4b4939b5e5bb]';
 
 -- function pgsync_generated.type_sample_update(text, jsonb)
 -- Updates the given fields of a row of samples. Returns updated, or missing.
@@ -4950,18 +5413,30 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.samples TO pgsync_writer;
 GRANT SELECT ON TABLE public.samples TO pgsync_gateway;
 
 -- replication public.samples (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of samples go into the log with the old key, which holds all that visibility depends on.
+-- Changes of samples go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.samples'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'organization_id'
+  );
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.samples'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'samples'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -4979,7 +5454,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.samples REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.samples REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.samples REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -5113,15 +5592,44 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.watches AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.watches AS t (
+    organization_id,
+    id,
+    watcher_id,
+    workspace_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    (p_data ->> 'watcherId')::integer,
+    p_data ->> 'workspace_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.watch_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=267fa32f8562cbd3]';
+COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=9bafd1c05099f5b5]';
 
 -- function pgsync_generated.watch_update(text, jsonb)
 -- Updates the given fields of a row of watches. Returns updated, or missing.
@@ -5482,9 +5990,17 @@ GRANT SELECT ON TABLE public.watches TO pgsync_gateway;
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := true;
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.watches'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'f' THEN
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'watches'
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -5502,7 +6018,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.watches REPLICA IDENTITY FULL;
+  IF v_full THEN
+    ALTER TABLE public.watches REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.watches REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
@@ -5635,15 +6155,44 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   )
-  ON CONFLICT (organization_id, id) DO NOTHING;
-  RETURN CASE WHEN FOUND THEN 'created' ELSE 'exists' END;
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    RETURN 'created';
+  ELSIF EXISTS (
+    SELECT
+    FROM public.workspaces AS t
+    WHERE t.organization_id = pgsync.organization_id()
+    AND t.id = p_id
+  ) THEN
+    RETURN 'exists';
+  END IF;
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  INSERT INTO public.workspaces AS t (
+    organization_id,
+    id,
+    name,
+    country_id,
+    created_at,
+    updated_at,
+    created_by
+  )
+  VALUES (
+    pgsync.organization_id(),
+    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_data ->> 'name',
+    p_data ->> 'country_id',
+    pg_catalog.statement_timestamp(),
+    pg_catalog.statement_timestamp(),
+    pgsync.participant_id()
+  );
+  RETURN 'created';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=00dfaa4e8ed3e152]';
+COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=d318e08d9e8241f2]';
 
 -- function pgsync_generated.workspace_update(text, jsonb)
 -- Updates the given fields of a row of workspaces. Returns updated, or missing.
@@ -6000,18 +6549,30 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.workspaces TO pgsync_writer
 GRANT SELECT ON TABLE public.workspaces TO pgsync_gateway;
 
 -- replication public.workspaces (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of workspaces go into the log with the old key, which holds all that visibility depends on.
+-- Changes of workspaces go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$
 DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.workspaces'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'organization_id'
+  );
   v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.workspaces'::pg_catalog.regclass);
 BEGIN
-  IF v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.replica_identity_before AS b
     WHERE b.namespace = 'public'
       AND b.table_name = 'workspaces'
-  ) THEN
+  )) THEN
     RETURN;
   END IF;
   INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
@@ -6029,7 +6590,11 @@ BEGIN
     )
   )
   ON CONFLICT (namespace, table_name) DO NOTHING;
-  ALTER TABLE public.workspaces REPLICA IDENTITY DEFAULT;
+  IF v_full THEN
+    ALTER TABLE public.workspaces REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.workspaces REPLICA IDENTITY DEFAULT;
+  END IF;
 END
 $replica_identity$;
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
