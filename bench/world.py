@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from bench.schema import schema
-from pgsync import keys
 from pgsync.push import push
+from tests.credentials import create_credential
 from tests.postgres import Database, Server
 
 APPLICATION: Final = "bench_app"
@@ -40,13 +39,4 @@ def prepared(server: Server) -> Iterator[Database]:
 
 def create_key(database: Database) -> str:
     """A secret key of the organization."""
-    key = keys.generate("sk")
-    request = {
-        "keyHash": keys.digest(key).hex(),
-        "keyKind": "sk",
-        "organizationId": ORGANIZATION,
-        "participantKind": "system",
-        "participantId": "bench",
-    }
-    database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request)])
-    return key
+    return create_credential(database, organization=ORGANIZATION, participant="bench")[0]

@@ -7,11 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync.checkpoint_from_v1(p_lsn pg_lsn)
   SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $function$
-  SELECT pg_catalog.jsonb_build_object(
-    'lsn', c.lsn::text,
-    'syncId', c.sync_id,
-    'snapshot', c.snapshot,
-    'schemaVersion', c.schema_version)
+  SELECT pgsync_private.checkpoint_json(c)
   FROM pgsync_private.checkpoint AS c
   WHERE c.lsn >= p_lsn
   ORDER BY c.lsn

@@ -295,8 +295,9 @@ BEGIN
     ((v_created_at AT TIME ZONE 'UTC')::date - DATE '2000-01-01') % 3,
     p_request ->> 'route',
     CASE
-      WHEN p_identity ->> 'capabilityId' IS NULL
-        THEN pg_catalog.jsonb_build_object('syncGroups', p_identity -> 'syncGroups', 'operations', v_grants)
+      WHEN p_identity ->> 'capabilityId' IS NULL OR pg_catalog.current_setting('pgsync.sync_groups', true) <> p_identity ->> 'syncGroups'
+        THEN pg_catalog.jsonb_build_object(
+          'syncGroups', pg_catalog.current_setting('pgsync.sync_groups', true)::jsonb, 'operations', v_grants)
     END
   );
   RETURN v_result;

@@ -14,7 +14,6 @@ from typing import Any, Final
 import aiohttp
 import orjson
 import pytest
-from psycopg.types.json import Jsonb
 
 from pgsync import keys, names
 from pgsync.config import GatewayConfig
@@ -22,6 +21,7 @@ from pgsync.gateway import Gateway, serve
 from pgsync.push import install, push
 from pgsync.schema import load_schema
 from tests import postgres
+from tests.credentials import create_credential
 
 LIMIT_SECONDS: Final = 20.0
 SCHEMA: Final = Path(__file__).with_name("schema.py")
@@ -157,16 +157,9 @@ class World:
         self, organization: str = "acme", *, kind: keys.KeyKind = "sk", participant: str = "ci", **more: Any
     ) -> str:
         """A new credential of the organization."""
-        key = keys.generate(kind)
-        request = {
-            "keyHash": keys.digest(key).hex(),
-            "keyKind": kind,
-            "organizationId": organization,
-            "participantKind": {"rk": "agent", "ek": "user", "pk": "user"}.get(kind, "system"),
-            "participantId": participant,
-        }
-        self.database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request | more)])
-        return key
+        return create_credential(self.database, organization=organization, kind=kind, participant=participant, **more)[
+            0
+        ]
 
     def client(self, organization: str = "acme", **more: Any) -> Client:
         """A caller with a new credential of the organization."""

@@ -16,6 +16,7 @@ from pgsync import keys, names
 from pgsync.push import install, push
 from pgsync.schema import load_schema
 from tests import postgres
+from tests.credentials import create_credential
 
 SCHEMA = Path(__file__).parent.parent / "acceptance" / "schema.py"
 WRITES: Final = ["task.read", "task.update"]
@@ -48,15 +49,7 @@ def gateway(pushed: postgres.Database) -> Iterator[psycopg.Connection[Any]]:
 
 def create(database: postgres.Database, **request: Any) -> dict[str, Any]:
     """The identity of a key that an administrator made."""
-    given = {
-        "keyHash": keys.digest(keys.generate("sk")).hex(),
-        "keyKind": "sk",
-        "organizationId": "acme",
-        "participantKind": "system",
-        "participantId": "server",
-    } | request
-    ((identity,),) = database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(given)])
-    return dict(identity)
+    return create_credential(database, **request)[1]
 
 
 def one(connection: psycopg.Connection[Any], statement: str, *parameters: Any) -> Any:
@@ -120,7 +113,7 @@ def test_session_of_a_user_is_in_the_users_teams(pushed: postgres.Database, gate
 
 @pytest.mark.parametrize("kind", ["rk", "ek", "pk"])
 def test_only_a_secret_key_mints(pushed: postgres.Database, gateway: psycopg.Connection[Any], kind: str) -> None:
-    assert refused(mint(gateway, create(pushed, keyKind=kind)))[0] == "server_side_only"
+    assert refused(mint(gateway, create(pushed, kind=kind)))[0] == "server_side_only"
     assert refused(mint(gateway, {"organizationId": "acme"}))[0] == "server_side_only"
 
 
@@ -164,7 +157,7 @@ def test_wildcard_covers_every_model(pushed: postgres.Database, gateway: psycopg
 def test_wide_scope_of_a_wide_key_is_everything(pushed: postgres.Database, gateway: psycopg.Connection[Any]) -> None:
     wide = minted(gateway, create(pushed), operations=..., participantId=..., wideScope=True, ttlSeconds=3600)
     assert wide["operations"] == []
-    assert wide["participantId"] == "server"
+    assert wide["participantId"] == "ci"
 
 
 def test_groups_of_the_organization_may_be_handed_out_and_no_others(
@@ -267,7 +260,7 @@ def test_revoked_credential_ends_with_all_that_it_minted_and_gateways_are_told(
 def test_who_may_end_whom(pushed: postgres.Database, gateway: psycopg.Connection[Any]) -> None:
     whole, limited = create(pushed), create(pushed, operations=["task.read"])
     session, narrow = minted(gateway, whole, operations=["task.update"]), minted(gateway, limited)
-    rival = create(pushed, organizationId="rival")
+    rival = create(pushed, organization="rival")
     assert refused(end(gateway, session, narrow))[0] == "server_side_only"
     assert refused(end(gateway, limited, session))[0] == "forbidden"
     assert refused(end(gateway, limited, whole))[0] == "forbidden"
@@ -355,13 +348,13 @@ def test_preemption_is_handed_out_by_who_has_it_and_is_no_operation(
     assert refused(mint(gateway, limited, operations=[*WRITES, "claim.preempt"]))[0] == "capability_scope_denied"
     assert refused(mint(gateway, whole, operations=["claim.preempt"]))[0] == "narrow_scope_required"
     assert rotate(gateway, whole, session)["credential"]["mayPreempt"] is True
-    boss = create(pushed, keyKind="rk", participantKind="agent", operations=[*WRITES, "claim.preempt"])
+    boss = create(pushed, kind="rk", operations=[*WRITES, "claim.preempt"])
     assert refused(end(gateway, limited, boss))[0] == "forbidden"
     assert end(gateway, with_it, boss)["outcome"] == "ended"
 
 
 @pytest.mark.parametrize(
-    "request_", [{"operations": ["claim.preempt"]}, {"keyKind": "pk", "operations": ["task.read", "claim.preempt"]}]
+    "request_", [{"operations": ["claim.preempt"]}, {"kind": "pk", "operations": ["task.read", "claim.preempt"]}]
 )
 def test_preemption_is_granted_beside_something_and_to_nobody_who_only_reads(
     pushed: postgres.Database, request_: dict[str, Any]
@@ -497,10 +490,10 @@ def test_revocation_waits_for_nobody_and_the_sweep_makes_up_for_it(
 
 
 def test_publishable_key_reads_and_nothing_else(pushed: postgres.Database) -> None:
-    assert create(pushed, keyKind="pk", participantKind="user")["operations"] == ["*.read"]
-    assert create(pushed, keyKind="pk", operations=["task.read"])["operations"] == ["task.read"]
+    assert create(pushed, kind="pk")["operations"] == ["*.read"]
+    assert create(pushed, kind="pk", operations=["task.read"])["operations"] == ["task.read"]
     with pytest.raises(psycopg.Error) as refusal:
-        create(pushed, keyKind="pk", operations=["task.read", "task.update"])
+        create(pushed, kind="pk", operations=["task.read", "task.update"])
     assert refusal.value.sqlstate == "PS101"
     with pytest.raises(psycopg.errors.CheckViolation):
         pushed.execute("UPDATE pgsync_private.credential SET operations = '{}' WHERE kind = 'pk'")

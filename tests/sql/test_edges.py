@@ -104,6 +104,14 @@ def test_member_reads_and_writes_what_its_memberships_show(shared: World) -> Non
     assert member(shared, "acme", "bob").read(DOCUMENTS) == []
 
 
+def test_record_of_a_members_commit_has_the_groups_that_it_held(shared: World) -> None:
+    ada = member(shared)
+    ok(ada.update("documents", "acme-w1", {"title": "y"}, key="k"))
+    shared.sql("DELETE FROM members")
+    (record,) = ada.read("SELECT pgsync.commit_record_v1(%s, 'k')", ada.identity)
+    assert record["syncGroups"] == ["org:acme", "user:ada", "workspace:w1"]
+
+
 def test_membership_counts_from_the_next_transaction_on_and_no_longer_than_it_is_there(shared: World) -> None:
     ada = member(shared)
     grant(shared, "acme", "ada", "w2")
