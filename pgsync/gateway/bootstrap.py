@@ -31,6 +31,7 @@ DEFAULT_LIMIT: Final = 5000
 MAX_LIMIT: Final = 20_000
 PARTIAL_BYTES: Final = 8 * 1024 * 1024
 VISIBLE_SECONDS: Final = 1.0
+WHOLE_SECONDS: Final = 20.0
 
 _DELTA: Final = b'{"type":"delta","payload":'
 _DELTAS: Final = _DELTA + b'{"deltas":['
@@ -194,6 +195,7 @@ class Bootstrap:
         commits become visible late (synchronous replication), the next sync_request makes up for it.
         """
         calls = [reader.page_by_id(limit + 1, after.get(typename)) for typename, reader in readers.items()]
+        await self._until_a_reader_can_go_on()
         head, deadline = self._feed.head, time.monotonic() + VISIBLE_SECONDS
         while True:
             reading = await read(self._database, credential, calls)
@@ -201,6 +203,12 @@ class Bootstrap:
             if position >= head or time.monotonic() >= deadline:
                 return reading, position
             await asyncio.sleep(0.005)
+
+    async def _until_a_reader_can_go_on(self) -> None:
+        """While a transaction comes that is larger than the ring, whoever has read rows would fall off at once."""
+        deadline = time.monotonic() + WHOLE_SECONDS
+        while not self._feed.ring.holds_head and time.monotonic() < deadline:  # noqa: ASYNC110 - rare, and soon over
+            await asyncio.sleep(0.05)
 
     def _ending(self) -> bytes:
         return b',"timestamp":%d,"schemaHash":%b}' % (

@@ -172,6 +172,11 @@ class Ring:
         return self._tail
 
     @property
+    def holds_head(self) -> bool:
+        """Whether a reader can go on from the head: not while a transaction is coming in of which parts are gone."""
+        return self._tail <= self._head
+
+    @property
     def torn(self) -> Transaction | None:
         """The last part that was let go, while the rest of its transaction is held or still to come."""
         return self._torn

@@ -448,7 +448,7 @@ class Session:
         In the middle of a transaction that comes in parts it starts with the first of them, if that is still held.
         """
         ring = self._router.ring
-        if ring.tail <= ring.head:
+        if ring.holds_head:
             self._start(ring.locate(ring.head), 0, ring.head)
         else:
             self._start(ring.next_ordinal, 0, ring.appended)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,6 +26,7 @@ from pgsync.stream.transaction import Transaction
 from pgsync.values import row_encoder
 from tests.postgres import Database
 
+ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 15.0
 LISTENER = "pgsync_listener"
 
@@ -34,6 +39,32 @@ async def until(condition: Callable[[], bool], what: str) -> None:
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"waited {WAIT_SECONDS:.0f} seconds for {what}") from None
+
+
+def stored_head(database: Database) -> int:
+    """The sync id of the newest checkpoint."""
+    ((sync_id,),) = database.execute("SELECT sync_id FROM pgsync_private.checkpoint ORDER BY lsn DESC LIMIT 1")
+    return int(sync_id)
+
+
+def start_feed(database: Database, path: Path, ring_bytes: int) -> subprocess.Popen[str]:
+    """A feed in a process of its own."""
+    arguments = [database.dsn_as(LISTENER), "killed", str(path), str(ring_bytes)]
+    command = [sys.executable, "-m", "tests.integration.feed_process", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """As kill -9 does it: no last word to anybody."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def terminate(database: Database, application_name: str) -> None:
+    """The server ends these connections."""
+    database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", (application_name,)
+    )
 
 
 @dataclass(slots=True)
@@ -126,11 +157,13 @@ class Viewer:
         self.session: Session = feed.router.open(organization, (f"org:{organization}", *groups), reader=reader)
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
         self.deltas: list[dict[str, Any]] = []
+        self.ends: list[int] = []
         self.bootstraps = 0
 
     def read(self) -> None:
         """Applies everything that is there, as the contract says it (2.4)."""
         while frames := self.session.take():
+            self.ends += [end for end in self.session.ends if end is not None]
             for frame in frames:
                 payload = orjson.loads(frame)["payload"]
                 self.bootstraps += bool(payload.get("requiresBootstrap"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,17 @@ from pgsync.stream.connect import PublicationMissingError
 from pgsync.stream.number import NumberLineError
 from pgsync.stream.ring import Fallen
 from pgsync.stream.timeline import Snapshot
-from tests.integration.stream_support import LISTENER, WAIT_SECONDS, recorded, running, until
+from tests.integration.stream_support import (
+    LISTENER,
+    WAIT_SECONDS,
+    kill,
+    recorded,
+    running,
+    start_feed,
+    stored_head,
+    terminate,
+    until,
+)
 from tests.postgres import Database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,32 +75,6 @@ def many_commits(database: Database, first: int, last: int, *, gate_at: int = 0)
     )
     program = f"import psycopg; psycopg.connect({database.dsn!r}, autocommit=True).execute({block!r})"
     return subprocess.Popen([sys.executable, "-c", program])
-
-
-def stored_head(database: Database) -> int:
-    """The sync id of the newest checkpoint."""
-    ((sync_id,),) = database.execute("SELECT sync_id FROM pgsync_private.checkpoint ORDER BY lsn DESC LIMIT 1")
-    return int(sync_id)
-
-
-def start_feed(database: Database, path: Path, ring_bytes: int) -> subprocess.Popen[str]:
-    """A feed in a process of its own."""
-    arguments = [database.dsn_as(LISTENER), "killed", str(path), str(ring_bytes)]
-    command = [sys.executable, "-m", "tests.integration.feed_process", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """As kill -9 does it: no last word to anybody."""
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def terminate(database: Database, application_name: str) -> None:
-    """The server ends these connections."""
-    database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", (application_name,)
-    )
 
 
 def drop_used_slot(database: Database, slot: str) -> None:
