@@ -126,7 +126,9 @@ class CommitRecords:
         if last_sync_id is None or last_sync_id > 0:
             record["correlationId"] = found["serverTxId"]
         if found["notifications"]:
-            told = await self._premises.settle_notifications(found["notifications"], unknown=last_sync_id)
+            told = await self._premises.settle_notifications(
+                found["notifications"], unknown=last_sync_id, wait_seconds=0
+            )
             record["receipt"]["notifications"] = told
         if found["missingIds"]:
             record["receipt"]["missingIds"] = found["missingIds"]

@@ -64,20 +64,27 @@ class Premises:
         conflicts = error.get("conflicts")
         if not conflicts:
             return error
-        return {**error, "conflicts": [await self._settle(conflict) for conflict in conflicts]}
+        deadline = asyncio.get_running_loop().time() + STREAM_SECONDS
+        return {**error, "conflicts": [await self._settle(conflict, deadline) for conflict in conflicts]}
 
     async def settle_notifications(
-        self, notifications: Sequence[Mapping[str, Any]] | None, *, unknown: int | None
+        self,
+        notifications: Sequence[Mapping[str, Any]] | None,
+        *,
+        unknown: int | None,
+        wait_seconds: float = STREAM_SECONDS,
     ) -> list[Any] | None:
         """The notifications with sync ids in place of transaction ids, and values in place of texts.
 
-        `unknown` is the sync id of the commit they came with: what moved before it, nobody knows when, has that.
+        `unknown` is the sync id of the commit they came with: what moved before it, nobody knows when, has that. What
+        is still on its way through the log is waited for, for `wait_seconds` in all.
         """
         if not notifications:
             return None
-        return [await self._settle(told, unknown) for told in notifications]
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        return [await self._settle(told, deadline, unknown) for told in notifications]
 
-    async def _settle(self, told: Mapping[str, Any], unknown: int | None = None) -> dict[str, Any]:
+    async def _settle(self, told: Mapping[str, Any], deadline: float, unknown: int | None = None) -> dict[str, Any]:
         settled = dict(told)
         xid = settled.pop("observedXid", None)
         commit = settled.pop("observedCommit", None)
@@ -85,7 +92,7 @@ class Premises:
         if xid is None:
             settled["observedSyncId"] = self._feed.head if unknown is None else unknown
         else:
-            settled["observedSyncId"] = await self._sync_id_of(int(xid), commit)
+            settled["observedSyncId"] = await self._sync_id_of(int(xid), commit, deadline)
         texts = settled.pop("currentTexts", None)
         if texts is not None:
             settled["currentValues"] = self._values(settled["target"]["model"], texts)
@@ -102,10 +109,9 @@ class Premises:
                 values[name] = orjson.Fragment(encoder(field.kind, field.array)(text.encode()))
         return values
 
-    async def _sync_id_of(self, xid: int, commit: str | None) -> int:
+    async def _sync_id_of(self, xid: int, commit: str | None, deadline: float) -> int:
         """The last sync id of a transaction, or of one commit in it, which may be on its way through the log."""
         loop, timeline = asyncio.get_running_loop(), self._feed.timeline
-        deadline = loop.time() + STREAM_SECONDS
         while True:
             if commit is None:
                 found = timeline.last_sync_id_of(xid)

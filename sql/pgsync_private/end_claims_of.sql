@@ -1,6 +1,7 @@
 -- Ends the claims that are held, or waited for, through credentials that have ended, and lets the next in. A claim that its participant has
 -- also spoken for with another credential stays, and is that one's from now on.
--- Ending a credential waits for nobody: a row whose claims somebody is busy with is left to pgsync.sweep_claims_v1, which calls this again.
+-- Ending a credential waits for nobody and fails for nothing: a row whose claims somebody is busy with, and those beyond the first 500, are left
+-- to pgsync.sweep_claims_v1, which calls this again.
 CREATE OR REPLACE FUNCTION pgsync_private.end_claims_of(p_credential_ids text[])
   RETURNS void
   LANGUAGE plpgsql
@@ -35,6 +36,7 @@ BEGIN
     WHERE c.capability_id = ANY (p_credential_ids)
       OR c.also_through && p_credential_ids
     ORDER BY c.model, c.row_id, c.scope
+    LIMIT 500 -- each takes a lock, of which the server has not so many
   LOOP
     CONTINUE WHEN NOT pgsync_private.try_lock_claim_target(v_target.scope, v_target.model, v_target.row_id);
     FOR v_claim IN

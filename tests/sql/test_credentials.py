@@ -486,6 +486,27 @@ def test_revocation_waits_for_nobody_and_the_sweep_makes_up_for_it(
     assert state(gateway, b, ticket) == "active"
 
 
+def test_thousands_of_claims_do_not_keep_a_credential_from_ending(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
+    minter = create(pushed)
+    session = minted(gateway, minter, operations=WRITES)
+    pushed.execute(
+        "INSERT INTO pgsync_private.claim (organization_id, id, scope, model, model_key, row_id, participant_kind,"
+        " participant_id, capability_id, description, status, ttl, expires_at, fence_token, granted_snapshot, row_seen)"
+        " SELECT 'acme', 'c' || n, 'acme', 'task', 'tasks', 'r' || n, 'agent', 'bot', %s, 'x', 'active', '1 hour',"
+        " clock_timestamp() + interval '1 hour', 1, '1:1:', false FROM generate_series(1, 1200) AS n",
+        [session["capabilityId"]],
+    )
+    end(gateway, minter, session)
+    left = "SELECT count(*) FROM pgsync_private.claim WHERE ended_at IS NULL"
+    found = []
+    for _ in range(3):
+        found += pushed.execute(left)
+        one(gateway, "SELECT pgsync.sweep_claims_v1()")
+    assert found == [(700,), (200,), (0,)]
+
+
 # --- publishable keys ---------------------------------------------------------------------------------------------
 
 
