@@ -33,6 +33,7 @@ class GatewayConfig:
     """Settings of `pgsync serve`. Each is an environment variable `PGSYNC_<NAME>` and a flag `--<name>`.
 
     `database_url` connects as pgsync_gateway and `listener_url` as pgsync_listener (connection strings of libpq).
+    `workers` processes serve on the one port, each with pools, ring and limits of its own; they share the slot.
     `deployment` names the replication slot: gateways that replace one another share it, those that run side by side
     do not. `slot_failover`: whether standbys keep a copy of the slot, from PostgreSQL 17 on. `ring_seconds` and
     `ring_bytes` bound how far back a returning client is served without a fresh snapshot. `confirm_seconds`
@@ -48,6 +49,7 @@ class GatewayConfig:
     listener_url: str = field(repr=False)
     host: str = "127.0.0.1"
     port: int = 8080
+    workers: int = 1
     deployment: str = "main"
     slot_failover: Switch = "on"
     read_pool_size: int = 8
@@ -134,6 +136,7 @@ _MISSING: Final[Mapping[str, str]] = {
 
 _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("port", 0, 65535),
+    ("workers", 1, 64),
     ("read_pool_size", 1, 1000),
     ("write_pool_size", 1, 1000),
     ("body_limit_bytes", 1024, 1024 * _MIB),
@@ -141,7 +144,7 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("ring_bytes", _MIB, 65536 * _MIB),
     ("confirm_seconds", 0, 25),  # clients give a request 30 s
 )
-_WHOLE: Final = frozenset({"port", "read_pool_size", "write_pool_size", "body_limit_bytes", "ring_bytes"})
+_WHOLE: Final = frozenset({"port", "workers", "read_pool_size", "write_pool_size", "body_limit_bytes", "ring_bytes"})
 _FRACTIONAL: Final = frozenset({"ring_seconds", "confirm_seconds"})
 
 

@@ -71,6 +71,11 @@ class Event(Enum):
     SLOT_LOST = _error("slot", "reason", "meaning")
     CHECKPOINT_STORED = _debug("lsn", "sync_id")
     CHECKPOINT_DISAGREES = _error("lsn", "stored_sync_id", "counted_sync_id")
+    WORKERS_STARTED = _info("host", "port", "workers", "pid")
+    WORKER_STARTED = _info("worker", "pid")
+    WORKER_STUCK = _error("worker", "pid", "meaning")
+    WORKER_ENDED = _error("worker", "pid", "exit_code", "restart_seconds")
+    WORKERS_STOPPED = _info()
     POSTGRES_STARTED = _info("version", "data_dir", "pid")
     POSTGRES_STOPPED = _info("data_dir")
 
@@ -81,20 +86,27 @@ _QUOTING: Final = ("22", "23", "44", "P0")
 _logger: Any = structlog.get_logger("pgsync")
 
 
-def configure(*, level: str = "info", format: str = "text", stream: TextIO | None = None) -> None:
-    """Chooses the least level that is logged and the form: `text` or `json`, one line an event, to standard error."""
+def configure(
+    *, level: str = "info", format: str = "text", stream: TextIO | None = None, worker: int | None = None
+) -> None:
+    """Chooses the least level that is logged and the form: `text` or `json`, one line an event, to standard error.
+
+    Every line of a worker has its number.
+    """
     out = stream if stream is not None else sys.stderr
     renderer: Any = (
         structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
     )
+    mark: list[Any] = [] if worker is None else [lambda _, __, line: {"worker": worker} | line]
     structlog.configure(
         processors=[
+            *mark,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(out),  # a line in one go: workers share it
     )
 
 

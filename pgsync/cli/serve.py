@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from pgsync import log
+from pgsync.cli.failure import EXIT_REFUSED
 from pgsync.config import GatewayConfig, variable
 
 _HELP = {
@@ -17,6 +19,7 @@ _HELP = {
     "listener_url": "Connection string of the role pgsync_listener.",
     "host": "Address to listen on.",
     "port": "Port to listen on; 0 for a free one.",
+    "workers": "Processes that share the port and the slot; limits are each one's own.",
     "deployment": "Names the replication slot: gateways side by side each need their own.",
     "slot_failover": "on or off: whether standbys keep a copy of the slot (PostgreSQL 17 and later).",
     "read_pool_size": "Most database connections for reads.",
@@ -58,9 +61,20 @@ def command(**given: Any) -> None:
     """Run a gateway until it is interrupted. Every option is also an environment variable; the option wins."""
     config = GatewayConfig.load(**given)
     from pgsync.cli.propose import propose
-    from pgsync.gateway import process, run  # after the settings, which are wrong more often than not
+    from pgsync.gateway import (
+        WorkerFailedError,
+        process,
+        run,
+        run_workers,
+    )  # after the settings, which are wrong more often than not
 
     log.configure(level=config.log_level, format=config.log_format)
     process.tune_collector()
     with asyncio.Runner(loop_factory=process.loop_factory()) as runner:
-        runner.run(run(config, receive_schema=propose))
+        if config.workers == 1:
+            runner.run(run(config, receive_schema=propose))
+        else:
+            try:
+                runner.run(run_workers(config, [sys.executable, "-m", "pgsync.cli.worker"]))
+            except WorkerFailedError as error:  # which has told why
+                sys.exit(max(error.exit_code, EXIT_REFUSED))

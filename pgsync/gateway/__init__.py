@@ -4,5 +4,6 @@ Every rule is in the database; what is decided here is only the shape of request
 """
 
 from pgsync.gateway.app import Gateway, run, serve
+from pgsync.gateway.workers import WorkerFailedError, run_workers
 
-__all__ = ["Gateway", "run", "serve"]
+__all__ = ["Gateway", "WorkerFailedError", "run", "run_workers", "serve"]

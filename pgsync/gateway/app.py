@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,7 @@ from pgsync.gateway.routes import Routes
 from pgsync.gateway.schema import Schema, SchemaReceiver
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
+from pgsync.stream.source import Connect
 
 SHUTDOWN_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 75.0
@@ -59,17 +60,33 @@ class Gateway:
         return f"http://{host}:{self.port}"
 
 
-async def run(config: GatewayConfig, *, receive_schema: SchemaReceiver | None = None) -> None:
-    """Serves until SIGINT or SIGTERM.
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One of several processes that serve on one port; `connect` gives it the log that one of them reads for all."""
+
+    number: int
+    connect: Connect
+
+
+async def run(
+    config: GatewayConfig,
+    *,
+    receive_schema: SchemaReceiver | None = None,
+    worker: Worker | None = None,
+    stop: asyncio.Event | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serves until SIGINT or SIGTERM, or until `stop` is set. `on_ready` is called when it does.
 
     Raises what keeps it from starting, such as UnsafeRoleError, and what ends the stream for good.
     """
-    stop = asyncio.Event()
+    stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with serve(config, receive_schema=receive_schema) as gateway:
+        async with serve(config, receive_schema=receive_schema, worker=worker) as gateway:
+            on_ready()
             stopping = asyncio.create_task(stop.wait())
             ended = asyncio.create_task(gateway.feed.ended())
             try:
@@ -85,7 +102,9 @@ async def run(config: GatewayConfig, *, receive_schema: SchemaReceiver | None = 
 
 
 @asynccontextmanager
-async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None = None) -> AsyncIterator[Gateway]:
+async def serve(
+    config: GatewayConfig, *, receive_schema: SchemaReceiver | None = None, worker: Worker | None = None
+) -> AsyncIterator[Gateway]:
     """A gateway that serves as long as the block runs.
 
     `receive_schema` takes what comes over `POST /api/schema`; without it that route refuses.
@@ -107,6 +126,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             config.listener_url,
             deployment=config.deployment,
             failover=config.slot_failover == "on",
+            connect=None if worker is None else worker.connect,
             ring_bytes=config.ring_bytes,
             ring_seconds=config.ring_seconds,
         )
@@ -143,6 +163,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
             schema=schema,
             feed=feed,
             body_limit_bytes=config.body_limit_bytes,
+            worker=None if worker is None else worker.number,
             others=[
                 Credentials(writes, end_sessions=sessions.end),
                 CommitRecords(reads, feed, Premises(reads, schema, feed)),
@@ -184,7 +205,7 @@ async def serve(config: GatewayConfig, *, receive_schema: SchemaReceiver | None 
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.push_async_callback(live.close)
-        site = web.TCPSite(runner, config.host, config.port)
+        site = web.TCPSite(runner, config.host, config.port, reuse_port=worker is not None)
         await site.start()
         port = runner.addresses[0][1]
         emit(

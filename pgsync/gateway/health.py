@@ -8,8 +8,11 @@ from pgsync.gateway.active_schema import ServedSchema
 from pgsync.stream.feed import Feed
 
 
-def health(schema: ServedSchema, feed: Feed) -> tuple[int, bytes]:
-    """The HTTP status and body of `GET /api/health`: 503 while the log is not being read."""
+def health(schema: ServedSchema, feed: Feed, worker: int | None) -> tuple[int, bytes]:
+    """The HTTP status and body of `GET /api/health`: 503 while the log is not being read.
+
+    Of several workers on one port it is the one that answers which tells of itself, with its number.
+    """
     is_connected = feed.is_connected
     slot = feed.slot_state
     body = {
@@ -27,6 +30,7 @@ def health(schema: ServedSchema, feed: Feed) -> tuple[int, bytes]:
                 "failover": slot and slot.failover,
             },
         },
+        **({} if worker is None else {"worker": worker}),
         "schema": {"version": schema.current.version, "hash": schema.current.hash},
     }
     return (200 if is_connected else 503), orjson.dumps(body)

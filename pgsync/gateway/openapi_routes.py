@@ -428,7 +428,8 @@ _HEALTH: Final[Json] = object_of(
             }
         ),
         "schema": _OBJECT,
-    }
+    },
+    {"worker": NATURAL},
 )
 _BOOTSTRAP: Final[Json] = object_of(
     {"type": {"enum": ["full", "partial"]}, "lastSyncId": NATURAL, "models": _OBJECT, "timestamp": NATURAL},

@@ -59,6 +59,7 @@ class Routes:
         schema: ServedSchema,
         feed: Feed,
         body_limit_bytes: int,
+        worker: int | None = None,
         others: Iterable[HasRoutes] = (),
     ) -> None:
         self._authenticator = authenticator
@@ -70,6 +71,7 @@ class Routes:
         self._schema = schema
         self._feed = feed
         self._body_limit_bytes = body_limit_bytes
+        self._worker = worker
         self._routes: dict[int, list[tuple[Segments, dict[str, Handler]]]] = {}
         self._route("/api/v1/models//", GET=self._get, PATCH=self._update, DELETE=self._delete)
         self._route("/api/v1/models/", GET=self._list, POST=self._create)
@@ -164,7 +166,7 @@ class Routes:
     async def _answer(self, request: web.BaseRequest, path: str, request_id: str) -> bytes | Answer:
         segments = tuple(path.split("/")[1:])
         if path == "/api/health" and request.method in ("GET", "HEAD"):
-            status, body = health(self._schema, self._feed)
+            status, body = health(self._schema, self._feed, self._worker)
             return Answer(body, status)
         if path == DOCS_PATH and request.method in ("GET", "HEAD"):
             return Answer(docs_page(), headers={"Content-Type": "text/html; charset=utf-8", **_DOCS_HEADERS})

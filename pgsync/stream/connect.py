@@ -90,6 +90,26 @@ class PublicationMissingError(ReplicationError):
     """Nothing has been installed here, or somebody dropped the publication."""
 
 
+def meaning(error: BaseException) -> str | None:
+    """What an error of ours says to the operator."""
+    return f"{error}. {error.hint}".removesuffix(". ") if isinstance(error, ReplicationError) else None
+
+
+def may_pass(error: BaseException, *, was_connected: bool) -> bool:
+    """Whether connecting again can help."""
+    if isinstance(error, ServerFullError | ReplicationRightError | SynchronousStandbyError):
+        return was_connected  # a gateway that serves holds out until somebody has put it right
+    return isinstance(
+        error,
+        ConnectionLostError
+        | SlotActiveError
+        | SlotMissingError
+        | SlotInvalidatedError
+        | psycopg.OperationalError
+        | psycopg.InterfaceError,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """What a position of the log is a position of: another `identifier` or `timeline` makes it meaningless."""

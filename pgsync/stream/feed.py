@@ -22,18 +22,7 @@ from pgsync import log
 from pgsync.log import Event
 from pgsync.models import EMPTY, ActiveSchema
 from pgsync.names import PUBLICATION, slot_name
-from pgsync.stream.connect import (
-    ConnectionLostError,
-    ReplicationError,
-    ReplicationRightError,
-    ServerFullError,
-    SlotActiveError,
-    SlotInvalidatedError,
-    SlotMissingError,
-    SynchronousStandbyError,
-    System,
-    format_lsn,
-)
+from pgsync.stream.connect import ReplicationError, System, format_lsn, may_pass, meaning
 from pgsync.stream.group import Group, Grouper
 from pgsync.stream.listener import Listener, SlotState
 from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anchor, number_above
@@ -268,14 +257,14 @@ class Feed:
             if self._caught_up.is_set():
                 retry_seconds = FIRST_RETRY_SECONDS
             self._disconnect()
-            if not _may_pass(error, was_connected=self._system is not None):
-                log.emit(Event.STREAM_FAILED, slot=self._slot, error=error, meaning=_meaning(error))
+            if not may_pass(error, was_connected=self._system is not None):
+                log.emit(Event.STREAM_FAILED, slot=self._slot, error=error, meaning=meaning(error))
                 raise error
             log.emit(
                 Event.STREAM_DISCONNECTED,
                 slot=self._slot,
                 error=error,
-                meaning=_meaning(error),
+                meaning=meaning(error),
                 retry_seconds=retry_seconds,
             )
             with contextlib.suppress(TimeoutError):
@@ -687,23 +676,3 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _meaning(error: BaseException) -> str | None:
-    """What an error of ours says to the operator."""
-    return f"{error}. {error.hint}".removesuffix(". ") if isinstance(error, ReplicationError) else None
-
-
-def _may_pass(error: BaseException, *, was_connected: bool) -> bool:
-    """Whether connecting again can help."""
-    if isinstance(error, ServerFullError | ReplicationRightError | SynchronousStandbyError):
-        return was_connected  # a gateway that serves holds out until somebody has put it right
-    return isinstance(
-        error,
-        ConnectionLostError
-        | SlotActiveError
-        | SlotMissingError
-        | SlotInvalidatedError
-        | psycopg.OperationalError
-        | psycopg.InterfaceError,
-    )

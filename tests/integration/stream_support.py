@@ -22,6 +22,7 @@ from pgsync.stream.connect import with_settings
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Held
 from pgsync.stream.session import Session
+from pgsync.stream.source import Connect
 from pgsync.stream.transaction import Transaction
 from pgsync.values import row_encoder
 from tests.postgres import Database
@@ -94,6 +95,7 @@ def recorded(
     checkpoint_seconds: float = 0.1,
     heartbeat_seconds: float = 0.05,
     failover: bool = True,
+    connect: Connect | None = None,
 ) -> Recorded:
     """A feed that is not started yet."""
     feed = Feed(
@@ -104,6 +106,7 @@ def recorded(
         checkpoint_seconds=checkpoint_seconds,
         heartbeat_seconds=heartbeat_seconds,
         failover=failover,
+        connect=connect,
     )
     result = Recorded(feed)
 

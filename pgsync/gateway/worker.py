@@ -1,0 +1,67 @@
+"""One of several processes that serve on one port; see `pgsync.gateway.workers`.
+
+It ends with the process that started it: their socket ends, however that one died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from functools import partial
+
+from pgsync.gateway.app import Worker, run
+from pgsync.gateway.schema import SchemaReceiver
+from pgsync.gateway.workers import ALIVE, ALIVE_SECONDS, READY, Orders
+from pgsync.stream.relay import RelaySource
+
+
+def read_orders(control: socket.socket) -> Orders:
+    """What this worker is to do: the first line on its socket."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = control.recv(1 << 16)
+        if not part:
+            raise ConnectionError("the process that started this worker has ended")
+        line += part
+    return Orders.from_json(line)
+
+
+async def run_worker(orders: Orders, control: socket.socket, *, receive_schema: SchemaReceiver | None = None) -> None:
+    """Serves until SIGTERM, or until the process at the other end of `control` ends."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    reader, writer = await asyncio.open_connection(sock=control)
+
+    async def follow() -> None:
+        await reader.read()  # nothing comes but the end
+        stop.set()
+
+    async def tell() -> None:
+        while not writer.is_closing():
+            writer.write(ALIVE)
+            await asyncio.sleep(ALIVE_SECONDS)
+
+    def on_ready() -> None:
+        ready.set()
+        writer.write(READY)
+
+    tasks = [asyncio.create_task(follow()), asyncio.create_task(tell())]
+    try:
+        serving = asyncio.create_task(
+            run(
+                orders.config,
+                receive_schema=receive_schema,
+                worker=Worker(orders.worker, partial(RelaySource.connect, orders.relay, orders.worker)),
+                stop=stop,
+                on_ready=on_ready,
+            )
+        )
+        await asyncio.wait({serving, tasks[0]}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done() and not ready.is_set():
+            serving.cancel()  # nobody was served yet, and the log will not come
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+    finally:
+        for task in tasks:
+            task.cancel()
+        writer.close()
