@@ -16,8 +16,8 @@ from pgsync.names import PUBLICATION
 from pgsync.push import push
 from pgsync.schema import Model, Schema
 from pgsync.stream.relay import Relay, RelaySource
-from tests.integration.stream_support import LISTENER, WAIT_SECONDS, Recorded, recorded, until
-from tests.integration.test_stream_feed import drop_used_slot, insert, many_commits, terminate
+from tests.integration.stream_support import LISTENER, WAIT_SECONDS, Recorded, recorded, terminate, until
+from tests.integration.test_stream_feed import drop_used_slot, insert, many_commits
 from tests.postgres import Database
 
 
