@@ -27,7 +27,7 @@ from pgsync.values import SESSION_OPTIONS
 STATUS_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 45.0  # the server answers every status at once, so this many missed is a dead connection
 CLOSE_SECONDS: Final = 1.0
-READ_BYTES: Final = 1 << 18  # some 10 ms of work, so that the event loop stays responsive during a catch-up
+READ_BYTES: Final = 1 << 16  # some milliseconds of work, so that the event loop stays responsive during a catch-up
 MIN_VERSION: Final = 140000  # pgoutput passes logical messages on from 14
 _FAILOVER_VERSION: Final = 170000
 _GONE: Final = ("08", "57P")  # SQLSTATE classes of a connection that ends

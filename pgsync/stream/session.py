@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 # A frame holds whole transactions, as many as fit. One that is larger alone is sent in several frames of its own.
 FRAME_BYTES: Final = 256 * 1024
-DEFAULT_LIMIT_BYTES: Final = 1024 * 1024
+# What a socket that does not take it keeps from being let go, and how long one session keeps others waiting.
+DEFAULT_LIMIT_BYTES: Final = FRAME_BYTES
 
 _RELOADS: Final = frozenset({"T", "R"})
 
