@@ -365,7 +365,8 @@ class Feed:
         self._positions.clear()
         self._placed.clear()
         now = await listener.now()
-        self._grouper = Grouper(schema, reference_xid=now.snapshot.xmax)
+        token = await listener.message_token()
+        self._grouper = Grouper(schema, reference_xid=now.snapshot.xmax, message_token=token)
         self._start_version = schema.version
         self._set_schema(schema)
         self._numberer = Numberer(start_lsn=start_lsn, head=None if checkpoint is None else checkpoint.sync_id)

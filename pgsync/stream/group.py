@@ -248,8 +248,10 @@ def _text(value: Value) -> str:
 class Grouper:
     """Collects messages until a transaction, or a part of a large one, is whole.
 
-    `reference_xid` is any recent 64-bit transaction id: the stream carries only the lower half of them. `unusable` are
-    the keys of models whose table has lost the column of the id or of the tenant: their changes are passed over.
+    `reference_xid` is any recent 64-bit transaction id: the stream carries only the lower half of them. A message under
+    our prefix counts when it has `message_token`, which only this database's functions know; None: any does.
+    `unusable` are the keys of models whose table has lost the column of the id or of the tenant: their changes are
+    passed over.
     """
 
     def __init__(
@@ -257,6 +259,7 @@ class Grouper:
         schema: ActiveSchema = EMPTY,
         *,
         reference_xid: int = 3,
+        message_token: str | None = None,
         part_bytes: int = PART_BYTES,
         part_changes: int = PART_CHANGES,
     ) -> None:
@@ -266,6 +269,7 @@ class Grouper:
         self._relations: dict[int, Relation] = {}
         self._tables: dict[int, _Table | None] = {}
         self.reference_xid = reference_xid
+        self._message_token = message_token
         self.unusable: set[str] = set()
         self._begin: Begin | None = None
         self._xid = 0
@@ -540,6 +544,8 @@ class Grouper:
             return
         try:
             said = orjson.loads(message.content)
+            if self._message_token is not None and said.pop("w") != self._message_token:
+                return  # anybody may write under our prefix
             kind = said["t"]
             if kind == "c":
                 self._begin_commit(said)
@@ -560,7 +566,7 @@ class Grouper:
             if snapshot is not None and _SNAPSHOT.fullmatch(snapshot):
                 self._snapshot = snapshot
         except (ValueError, KeyError, TypeError, AttributeError):
-            return  # anybody may write under our prefix, and what is not ours says nothing
+            return  # what is not ours says nothing
 
     def _begin_commit(self, said: dict[str, Any]) -> None:
         actor, on_behalf_of = said["actor"], said.get("obo")

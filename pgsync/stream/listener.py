@@ -144,6 +144,10 @@ class Listener:
         """Identity of the number line: cursors of another one are worth nothing."""
         return str((await self._row("SELECT pgsync.epoch_v1()"))[0])
 
+    async def message_token(self) -> str:
+        """The word that our messages in the log are known by."""
+        return str((await self._row("SELECT pgsync.message_token_v1()"))[0])
+
     async def new_epoch(self) -> None:
         """Gives the number line another identity, so that everybody bootstraps."""
         await self._row("SELECT pgsync.new_epoch_v1()")

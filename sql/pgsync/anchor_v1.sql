@@ -10,7 +10,7 @@ AS $function$
   SELECT pg_catalog.pg_logical_emit_message(
     true,
     'pgsync',
-    pg_catalog.jsonb_build_object('t', 'a', 'id', p_id, 'snap', pg_catalog.pg_current_snapshot()::text)::text);
+    pg_catalog.jsonb_build_object('t', 'a', 'w', pgsync_private.message_token(), 'id', p_id, 'snap', pg_catalog.pg_current_snapshot()::text)::text);
 $function$;
 
 ALTER FUNCTION pgsync.anchor_v1(text) OWNER TO pgsync_owner;

@@ -10,7 +10,7 @@ AS $function$
   SELECT pg_catalog.pg_logical_emit_message(
     true,
     'pgsync',
-    pg_catalog.jsonb_build_object('t', 'h', 'snap', pg_catalog.pg_current_snapshot()::text)::text);
+    pg_catalog.jsonb_build_object('t', 'h', 'w', pgsync_private.message_token(), 'snap', pg_catalog.pg_current_snapshot()::text)::text);
 $function$;
 
 ALTER FUNCTION pgsync.heartbeat_v1() OWNER TO pgsync_owner;

@@ -11,7 +11,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pg_catalog.pg_logical_emit_message(true, 'pgsync', (p_said || '{"t": "p"}')::text);
+  v_ignored := pg_catalog.pg_logical_emit_message(true, 'pgsync', (p_said || pg_catalog.jsonb_build_object('t', 'p', 'w', pgsync_private.message_token()))::text);
 END
 $function$;
 

@@ -44,7 +44,7 @@ BEGIN
   PERFORM pg_catalog.pg_logical_emit_message(
     true,
     'pgsync',
-    pg_catalog.jsonb_build_object('t', 's', 'version', v_version)::text);
+    pg_catalog.jsonb_build_object('t', 's', 'w', pgsync_private.message_token(), 'version', v_version)::text);
   PERFORM pg_catalog.pg_notify('pgsync', pg_catalog.jsonb_build_object('t', 'schema', 'version', v_version)::text);
   RETURN v_version;
 END

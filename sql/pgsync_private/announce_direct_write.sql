@@ -16,7 +16,11 @@ BEGIN
     PERFORM pg_catalog.pg_logical_emit_message(
       true,
       'pgsync',
-      pg_catalog.jsonb_build_object('t', 'd', 'role', v_role, 'snap', pg_catalog.pg_current_snapshot()::text)::text);
+      pg_catalog.jsonb_build_object(
+        't', 'd',
+        'w', pgsync_private.message_token(),
+        'role', v_role,
+        'snap', pg_catalog.pg_current_snapshot()::text)::text);
   END IF;
   RETURN NULL;
 END

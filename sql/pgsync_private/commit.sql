@@ -21,7 +21,8 @@ DECLARE
   v_hash bytea := pg_catalog.sha256(pg_catalog.convert_to(p_request::text, 'UTF8'));
   v_first jsonb := p_request -> 'operations' -> 0;
   v_is_locked boolean := false;
-  v_gate integer; -- what commit_gate has found: 1 the key, 2 tracked premises, 4 claims
+  v_gate text[];
+  v_found integer; -- what commit_gate has found: 1 the key, 2 tracked premises, 4 claims
   v_stored pgsync_private.commit;
   v_operation jsonb;
   v_action text;
@@ -87,7 +88,8 @@ BEGIN
   END IF;
   v_gate := pgsync_private.commit_gate(
     v_organization, v_kind, v_participant, p_key, v_scope, v_model[1], CASE WHEN v_is_locked THEN v_id END);
-  IF v_gate % 2 = 1 THEN
+  v_found := v_gate[1]::integer;
+  IF v_found % 2 = 1 THEN
     v_stored := pgsync_private.stored_commit(v_organization, v_kind, v_participant, p_key, v_created_at);
     IF v_stored.key IS NULL THEN -- its 24 hours are over, and its partition has not been emptied yet
       DELETE FROM pgsync_private.commit AS c
@@ -192,7 +194,7 @@ BEGIN
   END IF;
 
   -- None when the look at the locked target has found no claim on it.
-  FOR v_index IN 0..CASE WHEN v_is_locked AND v_gate < 4 THEN 0 ELSE v_count END - 1
+  FOR v_index IN 0..CASE WHEN v_is_locked AND v_found < 4 THEN 0 ELSE v_count END - 1
   LOOP
     v_planned := v_plan[v_index];
     v_problem := pgsync_private.check_claims(
@@ -218,7 +220,7 @@ BEGIN
       v_held := v_held + 1;
     END LOOP;
   END IF;
-  IF v_gate % 4 > 1 OR v_track <> '[]' THEN
+  IF v_found % 4 > 1 OR v_track <> '[]' THEN
     v_problem := pgsync_private.check_tracked(p_identity, v_count, v_track, p_evidence);
     IF v_problem -> 'refused' IS NOT NULL THEN
       RETURN v_problem -> 'refused';
@@ -237,6 +239,7 @@ BEGIN
     'pgsync',
     pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
       't', 'c',
+      'w', v_gate[2],
       'id', v_server_tx_id,
       'org', v_organization,
       'actor', pg_catalog.jsonb_build_object('kind', v_kind, 'id', v_participant),

@@ -1,5 +1,7 @@
--- One look at what could stand in the way of a commit: 1 when the ledger has its key, from however long ago, plus 2 when the participant tracks anything, plus 4 when
--- there are claims on the target (p_scope, p_model, p_id; no target when p_id is null). Which of them matters is for others to say.
+-- One look at what could stand in the way of a commit: 1 when the ledger has its key, from however long ago, plus 2 when the participant
+-- tracks anything, plus 4 when there are claims on the target (p_scope, p_model, p_id; no target when p_id is null). Which of them matters is
+-- for others to say.
+-- Returns {that number, the word that our messages in the log are known by}.
 -- enable_seqscan is off because a table that was empty when it was last analyzed looks free to scan to a cached plan, and stays so while it
 -- fills: tomorrow's partition of the ledger always is.
 CREATE OR REPLACE FUNCTION pgsync_private.commit_gate(
@@ -11,7 +13,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.commit_gate(
   p_model text,
   p_id text
 )
-  RETURNS integer
+  RETURNS text[]
   LANGUAGE plpgsql
   VOLATILE
   SECURITY INVOKER
@@ -20,7 +22,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.commit_gate(
 AS $function$
 BEGIN
   RETURN (
-    SELECT
+    SELECT ARRAY[(
       CASE WHEN EXISTS (
         SELECT
         FROM pgsync_private.commit AS c
@@ -43,7 +45,12 @@ BEGIN
           AND c.model = p_model
           AND c.row_id = p_id
           AND c.ended_at IS NULL
-      ) THEN 4 ELSE 0 END
+      ) THEN 4 ELSE 0 END)::text,
+      (
+        SELECT s.value
+        FROM pgsync_private.setting AS s
+        WHERE s.name = 'message_token'
+      )]
   );
 END
 $function$;

@@ -15,6 +15,7 @@ BEGIN
     'pgsync',
     pg_catalog.jsonb_build_object(
       't', 'k',
+      'w', pgsync_private.message_token(),
       'event', p_event,
       'scope', p_claim.scope,
       'org', p_claim.organization_id,

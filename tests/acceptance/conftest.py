@@ -168,6 +168,14 @@ class World:
     def with_key(self, key: str) -> Client:
         return Client(self.session, self.gateway.url, key)
 
+    def say(self, message: str) -> None:
+        """Writes a message into the log as somebody who knows what ours are known by."""
+        self.database.execute(
+            "SELECT pg_logical_emit_message(true, 'pgsync',"
+            " (%s::jsonb || jsonb_build_object('w', pgsync_private.message_token()))::text)",
+            (message,),
+        )
+
 
 @pytest.fixture(scope="session")
 def template(server: postgres.Server) -> Iterator[postgres.Database]:

@@ -407,7 +407,7 @@ async def test_forged_hint_tells_nobody_anything(world: World) -> None:
             {},
         ):
             text = orjson.dumps({"t": "k", **said}).decode()
-            world.database.execute("SELECT pg_logical_emit_message(true, 'pgsync', %s)", (text,))
+            world.say(text)
         held = contract.granted(await b.call("POST", "/api/v1/models/tasks/t2/claim", {}))  # a real one after them
         await heard(first, "presence_update", userId="b")
         assert [frame for frame in first.frames if frame["type"] == "claim_lost"] == []

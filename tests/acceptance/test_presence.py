@@ -303,7 +303,7 @@ async def test_nonsense_in_the_log_is_passed_over(world: World) -> None:
         for said in NONSENSE:
             text = '{"t":"p"' + (said[:-1].replace("{", ",", 1) if said != "{}" else "") + "}"
             assert orjson.loads(text)["t"] == "p"
-            world.database.execute("SELECT pg_logical_emit_message(true, 'pgsync', %s)", (text,))
+            world.say(text)
         await a.create("tasks", "t1", {"title": "after it"})
         async with a.socket() as first:
             await first.send("presence_update", {})
@@ -321,7 +321,7 @@ async def test_forged_presence_is_bounded(world: World, monkeypatch: pytest.Monk
             [f"s{n}", "acme", "user", f"{gateway}{n}", ["org:acme"], {"big": "x" * 9000}, None, 1] for n in range(9)
         ]
         text = orjson.dumps({"t": "p", "g": gateway, "n": 1, "reset": True, "on": sessions}).decode()
-        world.database.execute("SELECT pg_logical_emit_message(true, 'pgsync', %s)", (text,))
+        world.say(text)
     await world.client().create("tasks", "t1", {"title": "after them"})
 
     async def arrived() -> bool:

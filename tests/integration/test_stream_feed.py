@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -398,22 +399,25 @@ async def test_sample_follows_when_traffic_stops(pushed: Database) -> None:
 
 
 async def test_notices_reach_every_gateway_in_commit_order_and_count_nothing(pushed: Database) -> None:
-    say = "SELECT pg_logical_emit_message(true, 'pgsync', %s)"
+    say = "SELECT pg_logical_emit_message(true, 'pgsync', (%s::jsonb || %s::jsonb)::text)"
+    ours = json.dumps({"w": pushed.execute("SELECT pgsync_private.message_token()")[0][0]})
     async with running(pushed, "a") as a, running(pushed, "b") as b:
         heard: dict[str, list[tuple[str, object, int]]] = {"a": [], "b": []}
         a.feed.on_notice(lambda notice: heard["a"].append((notice.kind, notice.said.get("n"), a.feed.head)))
         b.feed.on_notice(lambda notice: heard["b"].append((notice.kind, notice.said.get("n"), b.feed.head)))
         start = a.feed.head
-        pushed.execute(say, ('{"t":"k","n":1}',))  # a transaction without a change
+        pushed.execute(say, ('{"t":"k","n":1}', ours))  # a transaction without a change
         with pushed.connect() as connection, connection.transaction():
             connection.execute("INSERT INTO tasks (id, organization_id) VALUES ('t1', 'o1')")
-            connection.execute(say, ('{"t":"p","n":2}',))
+            connection.execute(say, ('{"t":"p","n":2}', ours))
         with pushed.connect() as connection, connection.transaction(force_rollback=True):
-            connection.execute(say, ('{"t":"p","n":3}',))
+            connection.execute(say, ('{"t":"p","n":3}', ours))
         pushed.execute("SELECT pg_logical_emit_message(false, 'pgsync', %s)", ('{"t":"p","n":4}',))
         pushed.execute("SELECT pg_logical_emit_message(true, 'other', %s)", ('{"t":"p","n":5}',))
+        pushed.execute(say, ('{"t":"p","n":7}', '{"w":"guessed"}'))
+        pushed.execute(say, ('{"t":"p","n":8}', "{}"))
         terminate(pushed, f"pgsync stream {a.feed.slot}")
-        pushed.execute(say, ('{"t":"p","n":6}',))
+        pushed.execute(say, ('{"t":"p","n":6}', ours))
         insert(pushed, 2, 2)
         await a.has(2)
         await b.has(2)
