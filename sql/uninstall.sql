@@ -113,6 +113,14 @@ BEGIN
     END LOOP;
   END LOOP;
   DROP PUBLICATION IF EXISTS pgsync;
+  FOR v_table IN
+    SELECT c.oid::pg_catalog.regclass AS name
+    FROM pg_catalog.pg_class AS c
+    WHERE c.relkind IN ('r', 'p')
+      AND pg_catalog.obj_description(c.oid, 'pg_class') LIKE '[pgsync model=%]'
+  LOOP
+    EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS NULL', v_table.name);
+  END LOOP;
 
   -- Each kind in one statement without CASCADE: ours may depend on each other, nobody else's object goes along.
   SELECT pg_catalog.string_agg(f.oid::pg_catalog.regprocedure::text, ', ')

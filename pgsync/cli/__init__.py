@@ -1,7 +1,8 @@
 """The `pgsync` command: one module per command, loaded when it is called.
 
-Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 the database cannot be reached;
-130 interrupted. Standard error then holds the code, what is wrong and what to do.
+Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 not in sync (`--check`); 4 and
+5 what `doctor` found; 6 the database cannot be reached; 130 interrupted. Standard error then holds the code, what is
+wrong and what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ COMMANDS: Final = {
     "dev": "Run everything on an embedded Postgres with your schema; push again on every save.",
     "connect": "Make an existing server ready for pgsync.",
     "push": "Install pgsync and a schema into your database.",
-    "compile": "Print the SQL that a schema becomes.",
+    "migrate": "Make and alter the tables of a schema.",
+    "compile": "Write the SQL that a schema becomes, for a DBA to read and apply.",
     "serve": "Run a gateway on a database that a schema was pushed to.",
     "slots": "List the replication slots of gateways, and drop what nobody reads.",
     "uninstall": "Take pgsync out of your database, or print the SQL that does.",
@@ -50,8 +52,8 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong command line or setting, 3 database out of reach,"
-    " 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong command line or setting, 3 not in sync (--check),"
+    " 4 and 5 findings of doctor, 6 database out of reach, 130 interrupted.",
 )
 @click.version_option(package_name="pgsync-layer", prog_name="pgsync", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -17,7 +17,8 @@ from pgsync.errors import PgsyncError, code_of_sqlstate
 
 EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_UNREACHABLE: Final = 3
+EXIT_NOT_IN_SYNC: Final = 3
+EXIT_UNREACHABLE: Final = 6
 EXIT_INTERRUPTED: Final = 130
 
 _CHECK_CONNECTION: Final = "check that the server runs and that the connection string is right"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from pgsync.config import ADMIN_VARIABLE
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 database_url = click.option(
     "--database-url",
@@ -26,3 +30,61 @@ data = click.option(
     help="Where the database, its log and dev.json are kept.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+allow = click.option(
+    "--allow",
+    multiple=True,
+    metavar="MODEL[.FIELD]",
+    help="Let this one change happen although it breaks clients; a refusal says which to name. Repeatable.",
+)
+rename = click.option(
+    "--rename",
+    multiple=True,
+    metavar="MODEL.FIELD:NAME",
+    help="The field has another name now: its values stay. Repeatable.",
+)
+backfill = click.option(
+    "--backfill",
+    multiple=True,
+    metavar="MODEL.FIELD=VALUE",
+    help="What rows get that have no value which the field may have. Repeatable.",
+)
+
+
+def limits(command: _Command) -> _Command:
+    """How long a command waits for locks and statements."""
+    for option in (
+        click.option(
+            "--concurrent-timeout",
+            type=click.FloatRange(min=0),
+            default=86400,
+            show_default=True,
+            metavar="SECONDS",
+            help="Longest time for one step that is in nobody's way, such as building an index.",
+        ),
+        click.option(
+            "--statement-timeout",
+            type=click.FloatRange(min=0),
+            default=300,
+            show_default=True,
+            metavar="SECONDS",
+            help="Longest time for a statement in the transaction.",
+        ),
+        click.option(
+            "--patience",
+            type=click.FloatRange(min=0),
+            default=60,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to try again, with pauses, while somebody holds a lock.",
+        ),
+        click.option(
+            "--lock-timeout",
+            type=click.FloatRange(min=0.001),
+            default=1,
+            show_default=True,
+            metavar="SECONDS",
+            help="Longest wait for a lock: others queue up behind it.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -13,9 +13,10 @@ from pgsync.log import Event
 
 async def propose(pushed: SchemaPush) -> Mapping[str, Any]:
     """The answer to `POST /api/schema`. A gateway has no right to change tables, so nothing changes yet."""
-    from pgsync.push import schema_of_wire
+    from pgsync.push import breaks_of_wire, schema_of_wire
 
     declared = await asyncio.to_thread(schema_of_wire, pushed.document)
+    broken = breaks_of_wire(declared, pushed.active, pushed.options)
     if pushed.active.version and dict(pushed.active.document) == declared.to_json():
         return {"version": pushed.active.version, "hash": declared.hash, "unchanged": True}
     await pushed.propose(declared.hash)
@@ -25,6 +26,7 @@ async def propose(pushed: SchemaPush) -> Mapping[str, Any]:
         "hash": declared.hash,
         "warnings": [
             *(str(warning) for warning in declared.resolved.warnings),
+            *broken,
             "this schema is proposed: it takes effect when somebody with rights runs `pgsync push --proposed`",
         ],
         "provisioningDeferred": True,

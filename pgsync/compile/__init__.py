@@ -4,5 +4,6 @@ Pure: definition in, text out, the same bytes every time; nothing here talks to 
 """
 
 from pgsync.compile.bundle import Bundle, Statement, compile_schema
+from pgsync.compile.files import bundle_files
 
-__all__ = ["Bundle", "Statement", "compile_schema"]
+__all__ = ["Bundle", "Statement", "bundle_files", "compile_schema"]

@@ -1,39 +1,42 @@
 """The whole output of a compilation: statements grouped by model, each with what a reviewer wants to know about it.
 
-Order matters and is fixed: tables before references, functions before triggers, row security before the grants that let
-anybody in, and the publication last, so that a table streams only when everything about it is in place.
+Order matters and is fixed: first the functions of the models, which lock no table; then what is on each table, row
+security before the grants that let anybody in and the publication last, so that a table streams only when everything
+about it is in place; then the functions that name all models.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import orjson
 
 from pgsync import sqlfiles
 from pgsync.compile.functions import TableNames, readable, render_dispatchers, render_functions
-from pgsync.compile.tables import table_statements
+from pgsync.models import model_to_json
 from pgsync.names import literal, quote
-from pgsync.schema.resolved import ResolvedModel, ResolvedSchema
+from pgsync.schema.resolved import ResolvedModel, ResolvedSchema, to_runtime
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One step of a push, idempotent by itself.
 
-    `model` is the schema key, "" for what names all models. `kind` and `identity` tell it from every other; `lock` is
-    the strongest lock on a table that it takes; `undo` takes it back, "" where that is part of another step's undo.
-    `migrates`: it creates or alters columns, so it runs only on tables that a push may make.
+    `model` is the schema key, "" for what names all models. `kind` and `identity` tell it from every other. `lock` is
+    the strongest lock that it takes on `table`, which is quoted, "" where there is none; none of them reads a table's
+    rows. `undo` takes it back, "" where that is part of another statement's undo.
     """
 
     model: str
     kind: str
     identity: str
     sql: str
-    lock: str = "none"
+    lock: str = ""
+    table: str = ""
     undo: str = ""
-    migrates: bool = False
 
     @property
     def hash(self) -> str:
@@ -43,42 +46,68 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """All statements in the order in which they run."""
+    """Everything but the tables themselves, in the order in which it runs."""
 
     schema: ResolvedSchema
-    statements: tuple[Statement, ...]
+    functions: tuple[Statement, ...]
+    on_tables: tuple[Statement, ...]
+    dispatchers: tuple[Statement, ...]
 
-    def text(self, *, tables: bool = True) -> str:
-        """The bundle as one `.sql` text under a header; runs in one transaction under `psql -v ON_ERROR_STOP=1 -f`."""
-        chosen = [s for s in self.statements if tables or not s.migrates]
-        return "".join(_render(self.schema, chosen))
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """All of them."""
+        return self.functions + self.on_tables + self.dispatchers
+
+    @property
+    def definition_hash(self) -> str:
+        """SHA-256 of the document with everything that only pgsync knows, and of all statements; in hex."""
+        digest = hashlib.sha256(orjson.dumps(self.schema.document, option=orjson.OPT_SORT_KEYS))
+        for statement in self.statements:
+            digest.update(statement.hash.encode())
+        return digest.hexdigest()
+
+    def activation(self) -> str:
+        """The statement that makes this the active version."""
+        objects = [{"model": s.model, "kind": s.kind, "identity": s.identity, "hash": s.hash} for s in self.statements]
+        arguments = [
+            literal(self.schema.hash),
+            literal(self.definition_hash),
+            literal(json.dumps(self.schema.document, ensure_ascii=False)),
+            literal(self.runtime_models()),
+            literal(json.dumps(objects, ensure_ascii=False)),
+        ]
+        return sqlfiles.render("bundle/activate.sql", arguments=arguments)
+
+    def runtime_models(self) -> str:
+        """What gateways are to know about the models, as JSON."""
+        return json.dumps([model_to_json(to_runtime(m)) for m in self.schema.models], ensure_ascii=False)
 
 
-def compile_schema(schema: ResolvedSchema, row_security_was_on: Mapping[str, bool] | None = None) -> Bundle:
-    """The SQL of a schema. `row_security_was_on` says by model key whose table had row security of its own before."""
-    was_on = row_security_was_on or {}
+def compile_schema(schema: ResolvedSchema) -> Bundle:
+    """The SQL of a schema."""
     models = sorted(schema.models, key=lambda m: m.key)
-    statements: list[Statement] = []
-    tables = [Statement(model.key, **step) for model in models for step in table_statements(schema, model)]
-    statements.extend(sorted(tables, key=lambda s: s.kind == "foreign_key"))  # a reference needs the other table
-    for model in models:
-        for signature, sql in render_functions(model, schema).items():
-            statements.append(
-                Statement(
-                    model.key,
-                    "function",
-                    signature,
-                    sql + _comment(f"FUNCTION {signature}", model.key, sql),
-                    undo=f"DROP FUNCTION IF EXISTS {signature};",
-                )
+    return Bundle(
+        schema=schema,
+        functions=tuple(
+            Statement(
+                model.key,
+                "function",
+                signature,
+                sql + _comment(f"FUNCTION {signature}", model.key, sql),
+                undo=f"DROP FUNCTION IF EXISTS {signature};\n",
             )
-        statements.extend(_on_table(model, rls_was_off=not was_on.get(model.key, False)))
-    for signature, sql in render_dispatchers(models).items():
-        statements.append(Statement("", "function", signature, sql + _comment(f"FUNCTION {signature}", "", sql)))
-    return Bundle(schema=schema, statements=tuple(statements))
+            for model in models
+            for signature, sql in render_functions(model, schema).items()
+        ),
+        on_tables=tuple(statement for model in models for statement in _on_table(model)),
+        dispatchers=tuple(
+            Statement("", "function", signature, sql + _comment(f"FUNCTION {signature}", "", sql))
+            for signature, sql in render_dispatchers(models).items()
+        ),
+    )
 
 
-def removal(namespace: str, table: str, key: str, *, rls_was_off: bool) -> str:
+def removal(namespace: str, table: str, key: str) -> str:
     """The statements that take pgsync off a model's table; the table and its rows stay."""
     return sqlfiles.render(
         "on_table/remove.sql",
@@ -87,7 +116,6 @@ def removal(namespace: str, table: str, key: str, *, rls_was_off: bool) -> str:
         namespace_literal=literal(namespace),
         table_literal=literal(table),
         identity_literal=literal(f"{quote(namespace)}.{quote(table)}"),
-        rls_was_off=rls_was_off,
     )
 
 
@@ -100,7 +128,7 @@ def needs_full_identity(model: ResolvedModel) -> bool:
     return model.rule is not None or model.grants is not None or any(g.column not in stable for g in model.groups)
 
 
-def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]:
+def _on_table(model: ResolvedModel) -> Iterator[Statement]:
     names = TableNames(model)
     writable = "true"
     if names.tenant is not None:
@@ -118,7 +146,6 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         "readable": readable(model),
         "writable": writable,
         "grant_literal": literal(model.typename.lower()),
-        "rls_was_off": rls_was_off,
         "full": needs_full_identity(model),
         "enforced": model.claims == "enforced",
         "key_literal": literal(model.key),
@@ -126,45 +153,19 @@ def _on_table(model: ResolvedModel, *, rls_was_off: bool) -> Iterator[Statement]
         "fields_literal": literal(json.dumps({f.column: f.name for f in model.fields}, sort_keys=True)),
         "conflict_literal": literal(json.dumps(dict(model.conflict or {}), sort_keys=True)),
     }
-    undo = removal(model.namespace, model.table, model.key, rls_was_off=rls_was_off)
+    undo = removal(model.namespace, model.table, model.key)
     for kind, lock in (
-        ("row_security", "ACCESS EXCLUSIVE, no scan"),
-        ("triggers", "SHARE ROW EXCLUSIVE"),
-        ("grants", "none"),
-        ("replication", "ACCESS EXCLUSIVE, no scan"),
+        ("row_security", "ACCESS EXCLUSIVE"),
+        ("triggers", "ACCESS EXCLUSIVE" if model.claims != "enforced" else "SHARE ROW EXCLUSIVE"),
+        ("grants", ""),
+        ("replication", "ACCESS EXCLUSIVE"),
     ):
         sql = sqlfiles.render(f"on_table/{kind}.sql", **context)
-        yield Statement(model.key, kind, names.table, sql, lock=lock, undo=undo if kind == "row_security" else "")
+        own_undo = undo if kind == "row_security" else ""
+        yield Statement(model.key, kind, names.table, sql, lock=lock, table=names.table if lock else "", undo=own_undo)
 
 
 def _comment(what: str, model: str, sql: str) -> str:
     digest = hashlib.sha256(sql.encode()).hexdigest()[:16]
     about = f"model={model} " if model else ""
     return f"COMMENT ON {what} IS '[pgsync {about}hash={digest}]';\n"
-
-
-def _render(schema: ResolvedSchema, statements: list[Statement]) -> Iterator[str]:
-    models = sorted({s.model for s in statements if s.model})
-    yield f"-- pgsync: what the schema with hash {schema.hash} puts into a database.\n"
-    yield f"-- Models: {', '.join(models) or 'none'}.\n"
-    yield "-- Needs: what sql/ installs (roles, namespaces, functions), and the rights of the owner of the tables.\n"
-    yield "-- Locks: up to ACCESS EXCLUSIVE on each model's table, for a moment; nothing is rewritten or scanned.\n"
-    yield "-- Undo: run the statements at each model's head.\n"
-    yield "BEGIN;\n"
-    yield "SET LOCAL lock_timeout = '5s';\n"
-    yield "SET LOCAL search_path = '';\n"
-    current: str | None = None
-    told: set[str] = set()
-    for statement in statements:
-        if statement.model != current:
-            current = statement.model
-            yield f"\n\n-- ===== {current or 'all models'} =====\n"
-            undo = [s.undo for s in reversed(statements) if s.model == current and s.undo]
-            if undo and current not in told:
-                told.add(current)
-                yield "-- Undo:\n"
-                yield from (f"--   {line}\n" for text in undo for line in text.rstrip("\n").split("\n"))
-        yield f"\n-- {statement.kind} {statement.identity}"
-        yield f" (lock: {statement.lock})\n" if statement.lock != "none" else "\n"
-        yield statement.sql
-    yield "\nCOMMIT;\n"

@@ -7,108 +7,154 @@ carries the tenant so that it cannot leave the organization, and the key's index
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 from pgsync import sqlfiles
 from pgsync.compile.columns import default_literal
 from pgsync.compile.functions import TableNames
-from pgsync.names import is_plain, literal, quote
-from pgsync.schema.resolved import ResolvedField, ResolvedModel, ResolvedSchema
+from pgsync.names import literal, quote
+from pgsync.schema.resolved import Reference, ResolvedField, ResolvedModel, ResolvedSchema
+
+MARK = "[pgsync model="
+"""What the comment on a table begins with that pgsync made; only such tables are altered later."""
 
 
-def table_statements(schema: ResolvedSchema, model: ResolvedModel) -> Iterator[dict[str, Any]]:
-    """The steps that make a model's table, its indexes and its references; each as the fields of a `Statement`."""
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index that a model asks for. `name` is plain, `columns` and `why` as they stand in SQL text."""
+
+    name: str
+    columns: str
+    unique: bool
+    why: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A reference with a constraint. `name` is plain; the rest is SQL text, `target` a whole table name."""
+
+    name: str
+    relation: str
+    column: str
+    columns: str
+    target: str
+    target_columns: str
+    action: str
+
+
+def create_table(model: ResolvedModel) -> str:
+    """The statement that makes a model's table, without indexes and references."""
     names = TableNames(model)
-    columns = [_column(model, f) for f in model.fields]
-    constraints = [f"CONSTRAINT {_name(model, 'pkey')} PRIMARY KEY ({names.key_columns})"]
+    constraints = [f"CONSTRAINT {quote(constraint_name(model, 'pkey'))} PRIMARY KEY ({names.key_columns})"]
     constraints += [check for f in model.declared if (check := enum_check(model, f))]
-    yield {
-        "kind": "table",
-        "identity": names.table,
-        "sql": sqlfiles.render(
-            "on_table/create_table.sql", key=model.key, table=names.table, columns=columns, constraints=constraints
-        ),
-        "migrates": True,
-    }
+    return sqlfiles.render(
+        "on_table/create_table.sql",
+        key=model.key,
+        mark=f"{MARK}{model.key}]",
+        table=names.table,
+        columns=[_column(model, f) for f in model.fields],
+        constraints=constraints,
+    )
+
+
+def indexes(model: ResolvedModel) -> tuple[Index, ...]:
+    """The indexes that a model asks for beside its primary key."""
+    return tuple(_indexes(model))
+
+
+def _indexes(model: ResolvedModel) -> Iterator[Index]:
     for f in model.declared:
         reference = next((r for r in model.references if r.column == f.column and r.enforced), None)
         if f.indexed or f.unique or reference is not None:
-            yield _index(model, names, f, "Finds the rows of a reference" if reference else "Declared in the schema")
+            yield _index(model, f, "Finds the rows of a reference" if reference else "Declared in the schema")
     for group in model.groups:
         f_group = model.field_of_column(group.column)
         referred = any(r.column == group.column and r.enforced for r in model.references)
-        if f_group is not None and not f_group.base and not f_group.indexed and not referred:
-            yield _index(model, names, f_group, "Finds the rows of a sync group")
+        if f_group is not None and not f_group.base and not f_group.indexed and not f_group.unique and not referred:
+            yield _index(model, f_group, "Finds the rows of a sync group")
     subject = None if model.grants is None else model.field_of_column(model.grants.subject_column)
     if subject is not None and not (subject.indexed or subject.unique):
         referred = any(r.column == subject.column and r.enforced for r in model.references)
         if not referred and all(g.column != subject.column for g in model.groups):
-            yield _index(model, names, subject, "Finds the memberships of a participant")
-    for reference in model.references:
-        target = schema.model(reference.target)
-        if not reference.enforced or target is None:
-            continue
-        target_names = TableNames(target)
-        shared_tenant = names.tenant is not None and target_names.tenant is not None
-        own = f"{names.tenant}, {quote(reference.column)}" if shared_tenant else quote(reference.column)
-        name = _name(model, f"{reference.column}_fkey")
-        yield {
-            "kind": "foreign_key",
-            "identity": f"{names.table}.{name}",
-            "sql": sqlfiles.render(
-                "on_table/foreign_key.sql",
-                key=model.key,
-                relation=reference.relation,
-                table=names.table,
-                table_literal=literal(names.table),
-                name=name,
-                name_literal=literal(_plain_name(model, f"{reference.column}_fkey")),
-                columns=own,
-                target=target_names.table,
-                target_columns=target_names.key_columns if shared_tenant else target_names.id,
-                action=_on_delete(reference.on_delete, quote(reference.column) if shared_tenant else None),
-            ),
-            "lock": "SHARE ROW EXCLUSIVE on both tables",
-            "migrates": True,
-        }
+            yield _index(model, subject, "Finds the memberships of a participant")
 
 
-def add_column(model: ResolvedModel, f: ResolvedField) -> str:
-    """The statement that adds a field's column to a table that exists."""
-    names = TableNames(model)
-    check = enum_check(model, f)
+def create_index(model: ResolvedModel, index: Index, *, concurrently: bool = False) -> str:
+    """The statement that builds an index; `concurrently`: beside readers and writers, outside of a transaction."""
+    return sqlfiles.render(
+        "on_table/index.sql",
+        why=index.why,
+        index=quote(index.name),
+        table=TableNames(model).table,
+        columns=index.columns,
+        unique=index.unique,
+        concurrently=concurrently,
+    )
+
+
+def foreign_keys(schema: ResolvedSchema, model: ResolvedModel) -> tuple[ForeignKey, ...]:
+    """The references of a model that are held by a constraint."""
+    return tuple(
+        _foreign_key(model, reference, target)
+        for reference in model.references
+        if reference.enforced and (target := schema.model(reference.target)) is not None
+    )
+
+
+def add_foreign_key(model: ResolvedModel, key: ForeignKey, *, valid: bool) -> str:
+    """The statement that adds a reference; not `valid`: for new rows at once, for others when it is validated."""
+    return sqlfiles.render(
+        "on_table/foreign_key.sql",
+        key=model.key,
+        relation=key.relation,
+        table=TableNames(model).table,
+        name=quote(key.name),
+        columns=key.columns,
+        target=key.target,
+        target_columns=key.target_columns,
+        action=key.action,
+        valid=valid,
+    )
+
+
+def add_column(model: ResolvedModel, f: ResolvedField, fill: str = "") -> str:
+    """The statement that adds a field's column to a table that exists.
+
+    `fill`: what the rows that are there get, as SQL text; "" for the field's default, or null.
+    """
     return sqlfiles.render(
         "on_table/add_column.sql",
         key=model.key,
         field=f.name,
-        table=names.table,
-        column=_column(model, f),
-        constraints=[check] if check else [],
-        validations=[_name(model, f"{f.column}_check")] if check else [],
-    )
-
-
-def change_enum_values(model: ResolvedModel, f: ResolvedField) -> str:
-    """The statements that make the check constraint of a column that exists fit its field, which may be no enum now."""
-    return sqlfiles.render(
-        "on_table/enum_values.sql",
-        key=model.key,
-        field=f.name,
         table=TableNames(model).table,
-        name=_name(model, f"{f.column}_check"),
+        name=quote(f.column),
+        column=_column(model, f, fill),
+        fill_only=bool(fill) and not default_of(f),
+        default=default_of(f) if fill else "",
         constraint=enum_check(model, f),
     )
 
 
-def drop_not_null(model: ResolvedModel, f: ResolvedField) -> str:
-    """The statement that lets a column that exists be null."""
+def change_type(model: ResolvedModel, f: ResolvedField) -> str:
+    """The statements that give a field's column its type, refused by themselves when the table has rows."""
+    check = enum_check(model, f)
     return sqlfiles.render(
-        "on_table/drop_not_null.sql",
+        "on_table/change_type.sql",
         key=model.key,
         field=f.name,
         table=TableNames(model).table,
         column=quote(f.column),
+        type=f.sql_type,
+        default=default_of(f),
+        check=quote(constraint_name(model, f"{f.column}_check")),
+        constraint=check,
     )
+
+
+def constraint_name(model: ResolvedModel, suffix: str) -> str:
+    """A constraint or index name: Postgres's own default, written out; not quoted."""
+    return f"{model.table}_{suffix}"
 
 
 def is_not_null(model: ResolvedModel, f: ResolvedField) -> bool:
@@ -121,53 +167,52 @@ def enum_check(model: ResolvedModel, f: ResolvedField) -> str:
     if not f.enum_values:
         return ""
     values = ", ".join(literal(v) for v in f.enum_values)
-    return f"CONSTRAINT {_name(model, f'{f.column}_check')} CHECK ({quote(f.column)} IN ({values}))"
+    return f"CONSTRAINT {quote(constraint_name(model, f'{f.column}_check'))} CHECK ({quote(f.column)} IN ({values}))"
 
 
-def _column(model: ResolvedModel, f: ResolvedField) -> str:
+def default_of(f: ResolvedField) -> str:
+    """The default of the field's column in a table that we make, as SQL text; "" when it has none."""
+    if f.default is not None:
+        return default_literal(f)
+    return "pg_catalog.now()" if f.base and f.name in ("createdAt", "updatedAt") else ""
+
+
+def _column(model: ResolvedModel, f: ResolvedField, fill: str = "") -> str:
     parts = [quote(f.column), f.sql_type]
     if f.identity:
         parts.append("GENERATED BY DEFAULT AS IDENTITY")
     if is_not_null(model, f):
         parts.append("NOT NULL")
-    if f.default is not None:
-        parts.append(f"DEFAULT {default_literal(f)}")
-    elif f.base and f.name in ("createdAt", "updatedAt"):
-        parts.append("DEFAULT pg_catalog.now()")
+    if default := fill or default_of(f):
+        parts.append(f"DEFAULT {default}")
     return " ".join(parts)
 
 
-def _index(model: ResolvedModel, names: TableNames, f: ResolvedField, why: str) -> dict[str, Any]:
-    columns = quote(f.column) if names.tenant is None else f"{names.tenant}, {quote(f.column)}"
+def _index(model: ResolvedModel, f: ResolvedField, why: str) -> Index:
+    names = TableNames(model)
     stem = f.column if model.tenant_column is None else f"{model.tenant_column}_{f.column}"
-    index = _name(model, f"{stem}_{'key' if f.unique else 'idx'}")
-    return {
-        "kind": "index",
-        "identity": f"{quote(model.namespace)}.{index}",
-        "sql": sqlfiles.render(
-            "on_table/index.sql",
-            why=f"{why}: {f.name}.",
-            index=index,
-            table=names.table,
-            columns=columns,
-            unique=f.unique,
-        ),
-        "lock": "SHARE",
-        "migrates": True,
-    }
+    return Index(
+        name=constraint_name(model, f"{stem}_{'key' if f.unique else 'idx'}"),
+        columns=quote(f.column) if names.tenant is None else f"{names.tenant}, {quote(f.column)}",
+        unique=f.unique,
+        why=f"{why}: {f.name}.",
+        field=f.name,
+    )
 
 
-def _plain_name(model: ResolvedModel, suffix: str) -> str:
-    return f"{model.table}_{suffix}"
-
-
-def _name(model: ResolvedModel, suffix: str) -> str:
-    """A constraint or index name: Postgres's own default, written out."""
-    name = _plain_name(model, suffix)
-    return name if is_plain(name) else quote(name)
-
-
-def _on_delete(action: str, column: str | None) -> str:
-    if action == "set null" and column is not None:
-        return f"ON DELETE SET NULL ({column})"
-    return f"ON DELETE {action.upper()}"
+def _foreign_key(model: ResolvedModel, reference: Reference, target: ResolvedModel) -> ForeignKey:
+    names, target_names = TableNames(model), TableNames(target)
+    shared_tenant = names.tenant is not None and target_names.tenant is not None
+    column = quote(reference.column)
+    action = f"ON DELETE {reference.on_delete.upper()}"
+    if reference.on_delete == "set null" and shared_tenant:
+        action += f" ({column})"  # the tenant stays
+    return ForeignKey(
+        name=constraint_name(model, f"{reference.column}_fkey"),
+        relation=reference.relation,
+        column=reference.column,
+        columns=f"{names.tenant}, {column}" if shared_tenant else column,
+        target=target_names.table,
+        target_columns=target_names.key_columns if shared_tenant else target_names.id,
+        action=action,
+    )

@@ -31,7 +31,7 @@ from pgsync.dev.state import DevState
 from pgsync.gateway import process, serve
 from pgsync.gateway.schema import SchemaPush
 from pgsync.log import Event
-from pgsync.push import PushResult, install, push, schema_of_wire
+from pgsync.push import PushResult, Wishes, breaks_of_wire, install, push, schema_of_wire, wishes_of_wire
 from pgsync.schema import Schema, load_schema
 
 HOST: Final = "127.0.0.1"
@@ -46,6 +46,8 @@ _SETTINGS: Final[Mapping[str, str]] = {
 }
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
+
+_ANYTHING: Final = Wishes(migrate=True, force=True)
 
 Report = Callable[[BaseException], None]
 """Tells the person at the terminal what went wrong, and goes on."""
@@ -123,18 +125,20 @@ class Dev:
             for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
-    async def _push(self, declared: Schema, *, force: bool = True) -> PushResult:
+    async def _push(self, declared: Schema, wishes: Wishes = _ANYTHING) -> PushResult:
         """Applies a schema, tables included; one at a time, and not in the event loop.
 
         By default models and fields may leave it, as they do while a schema is being written; their data stays.
         """
         async with self._pushing:
-            return await asyncio.to_thread(push, self._postgres.dsn(DATABASE), declared, force=force)
+            return await asyncio.to_thread(push, self._postgres.dsn(DATABASE), declared, wishes=wishes)
 
     async def _receive(self, pushed: SchemaPush) -> Mapping[str, Any]:
         """A schema that came over `POST /api/schema` takes effect at once."""
         declared = schema_of_wire(pushed.document)
-        result = await self._push(declared, force=pushed.force)
+        wishes = wishes_of_wire(pushed.options, migrate=True)
+        broken = breaks_of_wire(declared, pushed.active, pushed.options)
+        result = await self._push(declared, wishes)
         log.emit(Event.SCHEMA_PUSHED, version=result.version, hash=result.hash)
         if not result.changed:
             return {"version": result.version, "hash": result.hash, "unchanged": True}
@@ -143,7 +147,7 @@ class Dev:
         return {
             "version": result.version,
             "hash": result.hash,
-            "warnings": [str(warning) for warning in declared.resolved.warnings],
+            "warnings": [*(str(warning) for warning in declared.resolved.warnings), *broken],
         }
 
     @asynccontextmanager

@@ -29,13 +29,13 @@ class SchemaPush:
     """A checked body of `POST /api/schema` (contract 1.12): the SchemaJSON and how to get there.
 
     `propose` stores it in the database under the hash given, until somebody with rights pushes it. `active` is what is
-    in force now.
+    in force now. `options` are `force` (a boolean), `renames` and `backfills` (lists of objects).
     """
 
     document: Mapping[str, Any]
     propose: Callable[[str], Awaitable[None]]
     active: ActiveSchema
-    force: bool = False
+    options: Mapping[str, Any]
 
 
 SchemaReceiver = Callable[[SchemaPush], Awaitable[Mapping[str, Any]]]
@@ -95,7 +95,7 @@ class Schema:
                 "schema_provisioning_forbidden",
                 "this gateway takes no schema over HTTP: run `pgsync push schema.py` against its database",
             )
-        _refuse_steps(body)
+        options = {"force": force, **_steps(body)}
         await self._schema.refresh()
 
         async def propose(schema_hash: str) -> None:
@@ -103,31 +103,25 @@ class Schema:
                 credential.identity_json,
                 schema_hash.encode(),
                 orjson.dumps(body["schema"]),
-                orjson.dumps({"force": force}),
+                orjson.dumps(options),
             )
             await self._database.run([Call(_PROPOSE, parameters)])
 
-        push = SchemaPush(document=body["schema"], propose=propose, active=self._schema.current, force=force)
+        push = SchemaPush(document=body["schema"], propose=propose, active=self._schema.current, options=options)
         answer = await self._receive(push)
         await self._schema.refresh()
         return orjson.dumps(answer)
 
 
-def _refuse_steps(body: Mapping[str, Any]) -> None:
-    """A push renames and fills nothing: who asks for that is told so, not given half of it."""
-    steps: list[str] = []
+def _steps(body: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """`renames` and `backfills`, as far as their shape goes."""
+    steps: dict[str, list[Mapping[str, Any]]] = {}
     for key in ("renames", "backfills"):
         value = [] if body.get(key) is None else body[key]
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
             wire.refuse("invalid_body", f"{key} is an array of objects", param=key)
-        steps += [f"{key}: {orjson.dumps(entry).decode()[:200]}" for entry in value]
-    if steps:
-        wire.refuse(
-            "incompatible_change",
-            "a push renames no column and fills in no values: do that in your database, then push without it",
-            unexecutable=steps,
-            warnings=[],
-        )
+        steps[key] = value
+    return steps
 
 
 def _describe(model: Model, declared: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,21 +1,31 @@
-"""Runs a plan: one transaction, together with the activation of the version, or nothing at all."""
+"""Runs a plan: one transaction, together with the activation of the version, or nothing at all.
+
+What may take long comes before or after it, each step alone: what was interrupted there is done by the next push.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 
 from pgsync import sqlfiles
 from pgsync.errors import PgsyncError
-from pgsync.names import literal
+from pgsync.push.alter import Ask
 from pgsync.push.install import install_steps
-from pgsync.push.introspect import read_installed, read_tables
-from pgsync.push.plan import Plan, make_plan
+from pgsync.push.introspect import Installed, read_installed, read_tables
+from pgsync.push.limits import Limits
+from pgsync.push.plan import LOCKS, Plan, make_migration, make_plan, strongest
+from pgsync.push.step import STRENGTH, Stage, Step
+from pgsync.push.wishes import Wishes
 from pgsync.schema import Schema
+
+_LONGEST_PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +47,10 @@ class PushResult:
             return self.plan.sql if self.changed else "-- nothing to do: the database is in sync"
         if not self.changed:
             return f"unchanged: version {self.version}, hash {self.hash}"
-        return (
-            f"pushed version {self.version}, hash {self.hash}, {self.plan.models} models, {len(self.plan.steps)} steps"
-        )
+        steps = f"{len(self.plan.steps)} steps"
+        if self.plan.name == "migrate":
+            return f"migrated the tables of {self.plan.models} models, {steps}"
+        return f"pushed version {self.version}, hash {self.hash}, {self.plan.models} models, {steps}"
 
 
 def push(
@@ -48,73 +59,195 @@ def push(
     *,
     migrate: bool = True,
     force: bool = False,
+    wishes: Wishes | None = None,
     dry_run: bool = False,
-    lock_timeout_seconds: float = 5,
-    statement_timeout_seconds: float = 300,
+    limits: Limits | None = None,
 ) -> PushResult:
     """Installs pgsync where it is missing and makes `schema` the active version.
 
-    `migrate`: also create missing tables, and columns of tables that a push created. `force`: allow to drop models and
-    fields from the schema (tables and columns stay). Raises PushError, and PgsyncError for what the database refuses;
-    either way the database is as it was.
+    `migrate`: also make missing tables, and alter those that pgsync made. `force`: whatever breaks clients may happen
+    (tables, columns and rows stay). `wishes` in place of both says more. Raises PushError, and PgsyncError for what the
+    database refuses: then the version before is active as it was. The steps after the transaction may still fail;
+    the next push does what they left.
     """
-    begin = _begin(lock_timeout_seconds, statement_timeout_seconds)
-    with _transaction(conninfo, begin) as connection:
-        installed = read_installed(connection)
-        tables = read_tables(connection, [*schema.resolved.models, *installed.models])
-        plan = make_plan(schema.resolved, installed, tables, migrate=migrate, force=force, begin=begin)
+    asked = wishes or Wishes(migrate=migrate, force=force)
+    return _run(conninfo, schema, asked, limits or Limits(), make_plan, dry_run=dry_run)
+
+
+def migrate(
+    conninfo: str, schema: Schema, *, wishes: Wishes | None = None, dry_run: bool = False, limits: Limits | None = None
+) -> PushResult:
+    """Makes and alters the tables of `schema`, and nothing else. Raises as `push` does."""
+    return _run(conninfo, schema, wishes or Wishes(), limits or Limits(), make_migration, dry_run=dry_run)
+
+
+def install(conninfo: str, *, limits: Limits | None = None) -> None:
+    """Installs or updates the runtime of pgsync, without a schema."""
+    limits = limits or Limits()
+    with _session(conninfo, limits) as connection:
+        steps = tuple(replace(s, stage=Stage.RUNTIME) for s in install_steps(read_installed(connection)))
+        _apply(connection, Plan(steps, "", 0, limits.begin, limits.session), limits)
+
+
+def _run(
+    conninfo: str,
+    schema: Schema,
+    wishes: Wishes,
+    limits: Limits,
+    make: Callable[..., Plan],
+    *,
+    dry_run: bool,
+) -> PushResult:
+    with _session(conninfo, limits) as connection:
+        plan, installed = _plan(connection, schema, wishes, limits, make)
         if dry_run or not plan.steps:
             return PushResult(plan, installed.version, installed.hash, dry_run)
-        _run(connection, plan)
-        after = read_installed(connection)
+        _apply(connection, plan, limits)
+        left, after = _plan(connection, schema, replace(wishes, force=True, renames=()), limits, make, as_pushed=True)
+        if left.steps:
+            titles = "; ".join(step.title for step in left.steps)
+            message = f"this is left to do after the {plan.name}, because somebody changed it meanwhile: {titles}"
+            raise PgsyncError("migration_failed", message, details={"hint": "run it again"})
         return PushResult(plan, after.version, after.hash, dry_run)
 
 
-def install(conninfo: str, *, lock_timeout_seconds: float = 5, statement_timeout_seconds: float = 300) -> None:
-    """Installs or updates the runtime of pgsync, without a schema."""
-    with _transaction(conninfo, _begin(lock_timeout_seconds, statement_timeout_seconds)) as connection:
-        steps = tuple(install_steps(read_installed(connection)))
-        _run(connection, Plan(steps=steps, document_hash="", models=0))
-
-
-@contextmanager
-def _transaction(conninfo: str, begin: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(conninfo, application_name="pgsync push") as connection:
-        try:
-            connection.execute(begin.encode())
-        except psycopg.errors.LockNotAvailable as error:
-            message = "another push is running in this database: try again when it has ended"
-            raise PgsyncError("migration_failed", message, details={"sqlstate": error.sqlstate}) from error
-        yield connection
-
-
-def _begin(lock_timeout_seconds: float, statement_timeout_seconds: float) -> str:
-    def milliseconds(seconds: float) -> str:
-        return literal(f"{seconds * 1000:.0f}ms")
-
-    return sqlfiles.render(
-        "push/begin.sql",
-        lock_timeout=milliseconds(lock_timeout_seconds),
-        statement_timeout=milliseconds(statement_timeout_seconds),
+def _plan(
+    connection: psycopg.Connection[Any],
+    schema: Schema,
+    wishes: Wishes,
+    limits: Limits,
+    make: Callable[..., Plan],
+    *,
+    as_pushed: bool = False,
+) -> tuple[Plan, Installed]:
+    """The plan, and what it starts from. `as_pushed`: what was changed by hand is not looked for."""
+    installed = read_installed(connection, as_pushed=as_pushed)
+    tables = read_tables(connection, [*schema.resolved.models, *installed.models])
+    ask = _asker(connection)
+    return (
+        make(schema.resolved, installed, tables, wishes, ask, limits=limits),
+        installed,
     )
 
 
-def _run(connection: psycopg.Connection[Any], plan: Plan) -> None:
-    for step in plan.steps:
+def _asker(connection: psycopg.Connection[Any]) -> Ask:
+    def ask(query: str) -> bool:
         try:
-            # No parameters: the text runs as it is printed by a dry run, several statements at a time.
+            row = connection.execute(query.encode()).fetchone()
+        except psycopg.errors.LockNotAvailable as error:
+            message = "somebody keeps everybody from reading a table of the schema: try again when it is quiet"
+            raise PgsyncError("migration_failed", message, details={"sqlstate": error.sqlstate}) from error
+        return bool(row and row[0])
+
+    return ask
+
+
+@contextmanager
+def _session(conninfo: str, limits: Limits) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the only push of this database."""
+    with psycopg.connect(conninfo, application_name="pgsync push", autocommit=True) as connection:
+        connection.execute(limits.session.encode())
+        lock = sqlfiles.read("push/try_lock.sql").encode()
+        deadline = time.monotonic() + limits.patience_seconds
+        while (row := connection.execute(lock).fetchone()) is None or not row[0]:
+            if time.monotonic() >= deadline:
+                message = "another push is running in this database: try again when it has ended"
+                raise PgsyncError("migration_failed", message, details={"sqlstate": "55P03"})
+            time.sleep(0.05)
+        yield connection
+
+
+def _apply(connection: psycopg.Connection[Any], plan: Plan, limits: Limits) -> None:
+    for stage in Stage:
+        steps = plan.of(stage)
+        if not steps:
+            continue
+        if stage in (Stage.RUNTIME, Stage.TRANSACTION):
+            with connection.transaction():
+                connection.execute(plan.begin.encode())
+                for step in steps:
+                    if step.title == LOCKS:
+                        _wait_for_tables(connection, steps, step, limits)
+                    else:
+                        _execute(connection, step)
+        else:
+            for step in steps:
+                _alone(connection, step, limits)
+
+
+def _execute(connection: psycopg.Connection[Any], step: Step) -> None:
+    try:
+        # No parameters: the text runs as it is printed by a dry run, several statements at a time.
+        connection.execute(step.sql.encode())
+    except psycopg.Error as error:
+        raise _explain(step, error) from error
+
+
+def _alone(connection: psycopg.Connection[Any], step: Step, limits: Limits) -> None:
+    """A step outside of the transaction, again and again while somebody is in its way."""
+    connection.execute((limits.patience if step.waits else limits.session).encode())
+    for last in _tries(limits):
+        try:
             connection.execute(step.sql.encode())
+        except psycopg.errors.LockNotAvailable as error:
+            if last:
+                raise _explain(step, error) from error
         except psycopg.Error as error:
-            raise _explain(step.title, step.lock, error) from error
+            raise _explain(step, error) from error
+        else:
+            return
 
 
-def _explain(title: str, lock: str, error: psycopg.Error) -> PgsyncError:
-    message = f"{title}: {error.diag.message_primary or error}"
+def _wait_for_tables(connection: psycopg.Connection[Any], steps: Sequence[Step], step: Step, limits: Limits) -> None:
+    """Takes all locks of the transaction. It waits only while it holds none of them, so it is in no deadlock and
+    nobody waits for us while we wait for somebody else's table. Between tries it holds nothing.
+    """
+    modes = {table: mode for table, mode in strongest(steps).items() if table in step.tables}
+    order = sorted(modes, key=lambda table: (-STRENGTH.index(modes[table]), table))
+    for last in _tries(limits):
+        for table in order:
+            statement = sqlfiles.render("push/lock.sql", table=table, mode=modes[table], nowait=table != order[0])
+            try:
+                if table == order[0]:
+                    connection.execute(b"SAVEPOINT locks")
+                connection.execute(statement.encode())
+            except psycopg.errors.LockNotAvailable as error:
+                connection.execute(b"ROLLBACK TO SAVEPOINT locks")
+                if last:
+                    raise _explain(replace(step, tables=(table,)), error) from error
+                order.remove(table)
+                order.insert(0, table)
+                break
+            except psycopg.Error as error:
+                raise _explain(step, error) from error
+        else:
+            connection.execute(b"RELEASE SAVEPOINT locks")
+            return
+
+
+def _tries(limits: Limits) -> Iterator[bool]:
+    """One turn for each try, with growing pauses between them; true when it is the last."""
+    deadline = time.monotonic() + limits.patience_seconds
+    pause = limits.lock_timeout_seconds / 2
+    while True:
+        last = time.monotonic() >= deadline
+        yield last
+        if last:
+            return
+        time.sleep(pause * random.uniform(0.5, 1))  # not in step with whoever is in the way
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _explain(step: Step, error: psycopg.Error) -> PgsyncError:
+    message = f"{step.title}: {error.diag.message_primary or error}"
     if isinstance(error, psycopg.errors.LockNotAvailable):
-        message += f"; somebody held a lock on the table (the step needs {lock}): try again when it is quiet"
+        on = ", ".join(step.tables) or "the table"
+        message += f"; somebody held a lock on {on} (the step needs {step.lock}): try again when it is quiet"
     elif isinstance(error, psycopg.errors.IntegrityError):
         message += "; some rows do not fit: give a new field a default, make it optional, or change the rows"
-        return PgsyncError("incompatible_change", message, details={"step": title, "sqlstate": error.sqlstate})
+        return PgsyncError("incompatible_change", message, details={"step": step.title, "sqlstate": error.sqlstate})
     elif isinstance(error, psycopg.errors.InsufficientPrivilege):
         message += "; push as the owner of the tables with the right to create roles, or as a superuser"
-    return PgsyncError("migration_failed", message, details={"step": title, "sqlstate": error.sqlstate})
+    elif error.sqlstate == "PS202":
+        return PgsyncError("incompatible_change", message, details={"step": step.title, "sqlstate": error.sqlstate})
+    return PgsyncError("migration_failed", message, details={"step": step.title, "sqlstate": error.sqlstate})

@@ -5,6 +5,7 @@ Reads only; nothing here decides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,36 +17,63 @@ from pgsync import sqlfiles
 from pgsync.models import Model, model_from_json
 from pgsync.schema.resolved import ResolvedModel
 
+# How Postgres prints `CHECK (c IN ('a', 'b'))` on a text column, with one value and with more.
+_LITERAL = r"E?'(?:[^']|'')*'"
+_TEXT = re.compile(rf"({_LITERAL})::text")
+_ENUM = re.compile(
+    rf"CHECK \(\(\S+ = (?:{_LITERAL}::text|ANY \(ARRAY\[{_LITERAL}::text(?:, {_LITERAL}::text)*\]\))\)\)(?: NOT VALID)?"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that exists: its type as `format_type` prints it."""
+    """A column that exists: its type as `format_type` prints it. `filled`: it has a default or is an identity."""
 
     sql_type: str
     not_null: bool
+    filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A check (`c`) or foreign key (`f`) that exists, as `pg_get_constraintdef` prints it."""
+
+    kind: str
+    definition: str
+    validated: bool
+
+    @property
+    def enum_values(self) -> tuple[str, ...] | None:
+        """The values that a check of an enum field lists, in its order; None for any other constraint."""
+        if self.kind != "c" or _ENUM.fullmatch(self.definition) is None:
+            return None
+        return tuple(_unquote(quoted) for quoted in _TEXT.findall(self.definition))
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A relation that exists. `kind` is pg_class.relkind; `row_security_was_on`: before pgsync came, not now.
+    """A relation that exists. `kind` is pg_class.relkind, `primary_key` are its columns in the order of their names.
 
-    `primary_key` are the columns of it, in the order of their names.
+    `indexes` tells by name which are valid.
     """
 
     kind: str
-    row_security_was_on: bool
+    comment: str | None
     columns: Mapping[str, Column]
-    primary_key: tuple[str, ...] = ()
+    primary_key: tuple[str, ...]
+    constraints: Mapping[str, Constraint]
+    indexes: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledObject:
-    """What the last push created, by the hash of its statement."""
+    """What the last push created, by the hash of its statement. `changed`: somebody changed or dropped it since."""
 
     model: str
     kind: str
     identity: str
     hash: str
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +88,9 @@ class Installed:
     models: tuple[Model, ...] = ()
 
     def hash_of(self, kind: str, identity: str) -> str | None:
-        """The hash of an object's statement; None when it is not installed."""
+        """The hash of an object's statement; None when it is not installed, or not as the last push left it."""
         found = (self.objects or {}).get((kind, identity))
-        return None if found is None else found.hash
+        return found.hash if found is not None and not found.changed else None
 
 
 def read_installed(connection: psycopg.Connection[Any], *, as_pushed: bool = False) -> Installed:
@@ -102,9 +130,20 @@ def read_tables(
     return {
         (row["namespace"], row["name"]): Table(
             kind=row["kind"],
-            row_security_was_on=row["row_security"] and row["public_policy"] is not True,
-            columns={name: Column(c["type"], c["notNull"]) for name, c in (row["columns"] or {}).items()},
-            primary_key=tuple(row["primary_key"] or ()),
+            comment=row["comment"],
+            columns={name: Column(c["type"], c["notNull"], c["filled"]) for name, c in (row["columns"] or {}).items()},
+            primary_key=tuple(row["primary_key"]),
+            constraints={
+                name: Constraint(c["kind"], c["definition"], c["validated"])
+                for name, c in (row["constraints"] or {}).items()
+            },
+            indexes=row["indexes"] or {},
         )
         for row in rows
     }
+
+
+def _unquote(quoted: str) -> str:
+    """The text that Postgres prints as a literal."""
+    body = quoted.removeprefix("E")[1:-1].replace("''", "'")
+    return body.replace("\\\\", "\\") if quoted.startswith("E") else body

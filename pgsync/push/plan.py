@@ -1,228 +1,283 @@
 """The difference between a database and a schema as a list of steps.
 
-Additive steps are planned; what would lose data or break connected clients is refused by name.
+Additive steps are planned; what would lose data or break connected clients is refused by name, unless it was asked for.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import orjson
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from pgsync import sqlfiles
-from pgsync.compile import Bundle, compile_schema
+from pgsync.compile import Bundle, Statement, compile_schema
 from pgsync.compile.bundle import removal
-from pgsync.compile.functions import TableNames
-from pgsync.compile.tables import add_column, change_enum_values, drop_not_null, is_not_null
 from pgsync.errors import PgsyncError
-from pgsync.models import Model, model_to_json
-from pgsync.names import literal
+from pgsync.models import Model
+from pgsync.names import quote
+from pgsync.push.alter import Alterations, Ask, Tables, alterations
+from pgsync.push.changes import breaks
 from pgsync.push.install import install_steps
 from pgsync.push.introspect import Installed, Table
-from pgsync.push.step import Step
-from pgsync.schema.resolved import ResolvedModel, ResolvedSchema, to_runtime
+from pgsync.push.limits import Limits
+from pgsync.push.step import ACCESS_EXCLUSIVE, STRENGTH, Stage, Step
+from pgsync.push.wishes import Wishes
+from pgsync.schema.resolved import ResolvedSchema
 
-__all__ = ["Plan", "PushError", "Step", "make_plan"]
+__all__ = ["Plan", "PushError", "Step", "make_migration", "make_plan"]
+
+LOCKS = "wait for the tables"
+"""Title of the step that takes all locks of the transaction."""
 
 
 class PushError(PgsyncError):
-    """A schema that cannot be pushed into this database as things are; `details["problems"]` says why, one by one."""
+    """A schema that cannot be pushed into this database as things are; `details` says why, one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a push will run, in order; empty when the database is in sync.
 
-    `document_hash`: the schema hash (1.12). `begin`: what the transaction begins with, timeouts and the lock of pushes.
+    `document_hash`: the schema hash (1.12). `begin`: what the transaction begins with, timeouts and the lock of pushes;
+    `session`: the same for what runs outside of it, `patience` for steps that wait as long as it takes. `name`: the
+    command that runs it.
     """
 
     steps: tuple[Step, ...]
     document_hash: str
     models: int
     begin: str = ""
+    session: str = ""
+    patience: str = ""
+    name: str = "push"
+
+    def of(self, stage: Stage) -> tuple[Step, ...]:
+        """The steps of one stage."""
+        return tuple(step for step in self.steps if step.stage is stage)
 
     @property
     def sql(self) -> str:
-        """The text that a push runs, as one script."""
-        head = "-- pgsync push: the statements below, in one transaction.\nBEGIN;\n"
-        body = "".join(f"\n-- {step.title}\n{step.sql.rstrip()}\n" for step in self.steps)
-        return head + self.begin + body + "\nCOMMIT;\n"
+        """The text that a push runs, as one script for psql."""
+        transaction = self.of(Stage.TRANSACTION)
+        parts = [f"-- pgsync {self.name}: the statements below{', in one transaction' if transaction else ''}.\n"]
+        for stage in Stage:
+            steps = self.of(stage)
+            if not steps:
+                continue
+            body = "".join(self._text(step) for step in steps)
+            if stage in (Stage.RUNTIME, Stage.TRANSACTION):
+                parts.append(f"BEGIN;\n{self.begin}{body}\nCOMMIT;\n")
+            else:
+                when = "Before" if stage is Stage.BEFORE else "After"
+                parts.append(f"\n-- {when} the transaction, each alone.\n{self.session}{body}")
+        return "".join(parts)
+
+    def _text(self, step: Step) -> str:
+        text = f"{step.comment}{step.sql.rstrip()}\n"
+        if step.stage is Stage.AFTER and step.waits:
+            return f"\n{self.patience}{text}{self.session}"
+        return "\n" + text
+
+    def to_json(self) -> str:
+        """The plan as `--json` prints it."""
+        described = {"hash": self.document_hash, "inSync": not self.steps, "steps": [s.to_json() for s in self.steps]}
+        return json.dumps(described, indent=2, ensure_ascii=False)
 
 
 def make_plan(
     schema: ResolvedSchema,
     installed: Installed,
-    tables: dict[tuple[str, str], Table],
+    tables: Tables,
+    wishes: Wishes,
+    ask: Ask,
     *,
-    migrate: bool,
-    force: bool,
-    begin: str = "",
+    limits: Limits,
 ) -> Plan:
     """The steps from `installed` to `schema`.
 
-    `begin` is the text that the transaction begins with. Raises PushError: `model_not_provisioned` for tables that are
-    missing (unless `migrate` may make them) or do not fit, `incompatible_change` for what the previous version has and
-    this one lacks (unless `force`).
+    `ask` answers questions about the rows that are there. Raises PushError: `model_not_provisioned` for tables that are
+    missing or behind (unless `wishes.migrate`) or do not fit, `incompatible_change` for what breaks clients or does not
+    suit the rows, and was not allowed.
     """
-    problems = [*_misfits(schema, installed, tables, migrate=migrate)]
-    if problems:
-        message = _say("the tables do not fit the schema", problems)
-        raise PushError("model_not_provisioned", message, details={"problems": problems})
-    removed = [m for m in installed.models if schema.model(m.key) is None]
-    if not force:
-        losses = [*_losses(schema, installed, removed)]
-        if losses:
-            message = _say("the push would break connected clients (force it to go on)", losses)
-            raise PushError("incompatible_change", message, details={"unexecutable": losses})
+    wishes = wishes.settled(schema, installed.models)
+    broken = [str(b) for b in breaks(schema, installed, wishes)]
+    if broken:
+        message = _say("the push would break connected clients", broken)
+        raise PushError("incompatible_change", message, details={"unexecutable": broken, "warnings": []})
+    altered = alterations(schema, installed, tables, wishes, ask)
+    _refuse(altered)
+    if not wishes.migrate:
+        _refuse_behind(altered)
+    bundle = compile_schema(schema)
+    return Plan(
+        steps=tuple(_steps(bundle, installed, tables, altered)),
+        document_hash=schema.hash,
+        models=len(schema.models),
+        begin=limits.begin,
+        session=limits.session,
+        patience=limits.patience,
+    )
 
-    was_on = {
-        m.key: t.row_security_was_on for m in schema.models if (t := tables.get((m.namespace, m.table))) is not None
-    }
-    bundle = compile_schema(schema, was_on)
-    steps = [*install_steps(installed)]
-    for model in removed:
-        steps.extend(_remove(model, installed, tables.get((model.namespace, model.table))))
-    steps.extend(_create(bundle, installed, tables, migrate=migrate))
-    ours = _ours(schema, installed, tables)
-    objects = [
-        {"model": s.model, "kind": s.kind, "identity": s.identity, "hash": s.hash}
-        for s in bundle.statements
-        if not s.migrates or s.model in ours
-    ]
-    definition_hash = _definition_hash(schema, bundle)
-    if steps or definition_hash != installed.definition_hash:
-        steps.append(_activate(schema, definition_hash, objects))
-    return Plan(steps=tuple(steps), document_hash=schema.hash, models=len(schema.models), begin=begin)
+
+def make_migration(
+    schema: ResolvedSchema,
+    installed: Installed,
+    tables: Tables,
+    wishes: Wishes,
+    ask: Ask,
+    *,
+    limits: Limits,
+) -> Plan:
+    """The steps that make and alter tables, as far as the active version can live with them.
+
+    Raises PushError as `make_plan` does, and `incompatible_change` for steps that have to come with the version.
+    """
+    wishes = wishes.settled(schema, installed.models)
+    altered = alterations(schema, installed, tables, wishes, ask)
+    _refuse(altered)
+    active = {m.key for m in installed.models}
+    tied = [s.title for s in (*altered.renames, *altered.steps) if s.breaks and s.title.split(":")[0] in active]
+    if tied:
+        message = _say(
+            "the active version cannot live with these; run `pgsync push --migrate` with the same options", tied
+        )
+        raise PushError("incompatible_change", message, details={"unexecutable": tied, "warnings": []})
+    steps = _ordered([*altered.made], altered.steps, [])
+    return Plan(
+        tuple(steps),
+        schema.hash,
+        len(schema.models),
+        begin=limits.begin,
+        session=limits.session,
+        patience=limits.patience,
+        name="migrate",
+    )
+
+
+def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Alterations) -> Iterator[Step]:
+    runtime = [*install_steps(installed)]
+    if installed.migrations and any(s.title.startswith("migration ") for s in runtime):
+        # Others use that state: what locks it does not wait together with anything.
+        runtime = [replace(step, stage=Stage.RUNTIME) for step in runtime]
+    early = [s for s in runtime if s.stage is Stage.TRANSACTION]
+    early += altered.made
+    early += [_step(s) for s in bundle.functions if installed.hash_of(s.kind, s.identity) != s.hash]
+    late = [*altered.renames, *altered.steps]
+    removed = [m for m in installed.models if bundle.schema.model(m.key) is None]
+    moved = [m for m in installed.models if _moved(m, bundle.schema)]
+    for model in (*removed, *moved):
+        late.extend(_leave(model, tables.get((model.namespace, model.table))))
+    late += [_step(s) for s in bundle.on_tables if installed.hash_of(s.kind, s.identity) != s.hash]
+    last = [_step(s) for s in bundle.dispatchers if installed.hash_of(s.kind, s.identity) != s.hash]
+    last.extend(_drop_functions(bundle, installed))
+    steps = [s for s in runtime if s.stage is Stage.RUNTIME] + _ordered(early, late, last, made=altered.made)
+    in_transaction = any(s.stage is Stage.TRANSACTION for s in steps)
+    if in_transaction or bundle.definition_hash != installed.definition_hash:
+        activation = Step("activate this version", bundle.activation(), undo="push the version before")
+        after = [s for s in steps if s.stage is Stage.AFTER]
+        steps = [s for s in steps if s.stage is not Stage.AFTER] + [activation] + after
+    yield from steps
+
+
+def _ordered(
+    early: Sequence[Step], late: Sequence[Step], last: Sequence[Step], *, made: Sequence[Step] = ()
+) -> list[Step]:
+    """Steps by stage; those of the transaction that lock tables come after one step that takes all locks at once."""
+    before = [s for s in late if s.stage is Stage.BEFORE]
+    after = [s for s in late if s.stage is Stage.AFTER]
+    locked = [s for s in late if s.stage is Stage.TRANSACTION]
+    locks = strongest(s for s in locked)
+    steps = [*before, *early]
+    new = {s.undo.removeprefix("DROP TABLE ") for s in (*early, *made) if s.undo.startswith("DROP TABLE ")}
+    locks = {table: mode for table, mode in locks.items() if table not in new}
+    if locks:
+        by_mode = [(mode, [t for t, m in sorted(locks.items()) if m == mode]) for mode in reversed(STRENGTH)]
+        sql = sqlfiles.render("push/locks.sql", locks=[(mode, found) for mode, found in by_mode if found])
+        steps.append(
+            Step(
+                LOCKS,
+                sql,
+                lock=next(mode for mode, found in by_mode if found),
+                tables=tuple(sorted(locks)),
+                risk="readers and writers of these tables wait until the commit, and while this waits for one of them",
+                undo="they end with the transaction",
+            )
+        )
+    return [*steps, *locked, *last, *after]
+
+
+def strongest(steps: Iterable[Step]) -> dict[str, str]:
+    """The strongest lock that steps take on each table."""
+    found: dict[str, str] = {}
+    for step in steps:
+        for table in step.tables:
+            if step.lock and STRENGTH.index(step.lock) >= STRENGTH.index(found.get(table, STRENGTH[0])):
+                found[table] = step.lock
+    return found
 
 
 def _say(head: str, problems: Sequence[str]) -> str:
     return head + ":\n" + "\n".join(f"  {p}" for p in problems)
 
 
-def _misfits(
-    schema: ResolvedSchema, installed: Installed, tables: dict[tuple[str, str], Table], *, migrate: bool
-) -> Iterator[str]:
-    for model in schema.models:
-        where = f"{model.key}: table {model.namespace}.{model.table}"
-        table = tables.get((model.namespace, model.table))
-        if table is None:
-            if not migrate:
-                yield f"{where} does not exist; create it, or push without --no-tables"
-            continue
-        if table.kind not in ("r", "p"):
-            yield f"{where} is not a table; name a table of this database in the model"
-            continue
-        key = [c for c in (model.tenant_column, model.id.column) if c is not None]
-        if list(table.primary_key) not in (sorted(key), [model.id.column]):
-            # Writes find a row by it, and it is what the log says of a row that is gone.
-            wanted = " or ".join(dict.fromkeys((f"({', '.join(key)})", f"({model.id.column})")))
-            yield f"{where}, its primary key is ({', '.join(table.primary_key)}); it has to be {wanted}"
-        for f in model.fields:
-            column = table.columns.get(f.column)
-            if column is None:
-                if not migrate or not _made_by_us(model, installed):
-                    yield f"{where} has no column {f.column} for field {f.name}; add it as {f.sql_type}"
-            elif column.sql_type != f.sql_type:
-                said = f"column {f.column} is {column.sql_type}, field {f.name} says {f.sql_type}"
-                yield f"{where}, {said}; change one of them"
+def _refuse(altered: Alterations) -> None:
+    if altered.misfits:
+        message = _say("the tables do not fit the schema", altered.misfits)
+        raise PushError("model_not_provisioned", message, details={"problems": altered.misfits})
+    if altered.refusals:
+        message = _say("the rows that are there do not fit the schema", altered.refusals)
+        raise PushError("incompatible_change", message, details={"unexecutable": altered.refusals, "warnings": []})
 
 
-def _losses(schema: ResolvedSchema, installed: Installed, removed: Sequence[Model]) -> Iterator[str]:
-    for gone in removed:
-        yield f"model {gone.key} is gone from the schema; its table and rows would stay, its clients would break"
-    for before in installed.models:
-        model = schema.model(before.key)
-        if model is None:
-            continue
-        if (before.namespace, before.table) != (model.namespace, model.table):
-            yield f"model {before.key} moves from table {before.table} to {model.table}"
-        for f in before.fields:
-            now = model.field(f.name)
-            where = f"field {before.key}.{f.name}"
-            if now is None:
-                yield f"{where} is gone from the schema; its column and values would stay"
-                continue
-            if now.enum_values is not None and f.enum_values is None:
-                yield f"{where} takes only {', '.join(map(repr, now.enum_values))} from now on"
-            elif now.enum_values is not None:
-                lost = [v for v in f.enum_values or () if v not in now.enum_values]
-                if lost:
-                    yield f"{where} loses the values {', '.join(map(repr, lost))}"
-            if not f.required and now.strict and not now.nullable:
-                yield f"{where} becomes required; rows may have none"
+def _refuse_behind(altered: Alterations) -> None:
+    behind = [s.title for s in (*altered.made, *altered.steps)]
+    if behind:
+        message = _say("the tables are behind the schema, and a push leaves tables alone", behind)
+        hint = "make and alter them first: `pgsync migrate SCHEMA`; or do both at once: `pgsync push SCHEMA --migrate`"
+        raise PushError("model_not_provisioned", message, details={"problems": behind, "hint": hint})
 
 
-def _made_by_us(model: ResolvedModel, installed: Installed) -> bool:
-    return installed.hash_of("table", TableNames(model).table) is not None
+def _step(statement: Statement) -> Step:
+    title = f"{statement.model or 'all models'}: {statement.kind.replace('_', ' ')} {statement.identity}"
+    risk = "what participants see changes at once; clients keep what they have until they bootstrap"
+    return Step(
+        title,
+        statement.sql,
+        lock=statement.lock,
+        tables=(statement.table,) if statement.lock else (),
+        risk=risk if statement.kind == "row_security" else "",
+        undo=statement.undo or "the statement of the version before",
+    )
 
 
-def _ours(schema: ResolvedSchema, installed: Installed, tables: dict[tuple[str, str], Table]) -> set[str]:
-    """The keys of the models whose tables a push made or is about to make."""
-    return {m.key for m in schema.models if (m.namespace, m.table) not in tables or _made_by_us(m, installed)}
+def _moved(before: Model, schema: ResolvedSchema) -> bool:
+    """Whether a model has another table now and nobody else has its old one."""
+    model = schema.model(before.key)
+    if model is None or (model.namespace, model.table) == (before.namespace, before.table):
+        return False
+    return all((m.namespace, m.table) != (before.namespace, before.table) for m in schema.models)
 
 
-def _create(
-    bundle: Bundle, installed: Installed, tables: dict[tuple[str, str], Table], *, migrate: bool
-) -> Iterator[Step]:
-    ours = _ours(bundle.schema, installed, tables)
-    for statement in bundle.statements:
-        if statement.migrates and (not migrate or statement.model not in ours):
-            continue
-        model = bundle.schema.model(statement.model)
-        table = tables.get((model.namespace, model.table)) if model is not None else None
-        if statement.kind == "table" and model is not None and table is not None:
-            yield from _change_table(model, installed, table)
-            continue
-        if installed.hash_of(statement.kind, statement.identity) == statement.hash:
-            continue
-        title = f"{statement.model or 'all models'}: {statement.kind.replace('_', ' ')} {statement.identity}"
-        yield Step(title, statement.sql, lock=statement.lock)
-
-
-def _change_table(model: ResolvedModel, installed: Installed, table: Table) -> Iterator[Step]:
-    before = next((m for m in installed.models if m.key == model.key), None)
-    for f in model.fields:
-        column = table.columns.get(f.column)
-        was = before.field_of_column(f.column) if before is not None else None
-        if column is None:
-            lock = "ACCESS EXCLUSIVE, no scan" if f.enum_values is None else "ACCESS EXCLUSIVE, reads the table"
-            yield Step(f"{model.key}: add field {f.name}", add_column(model, f), lock=lock)
-            continue
-        if was is not None and was.enum_values != f.enum_values:
-            title = f"{model.key}: change the values of field {f.name}"
-            yield Step(title, change_enum_values(model, f), lock="ACCESS EXCLUSIVE, reads the table")
-        if column.not_null and not is_not_null(model, f):
-            title = f"{model.key}: make field {f.name} optional"
-            yield Step(title, drop_not_null(model, f), lock="ACCESS EXCLUSIVE, no scan")
-
-
-def _remove(model: Model, installed: Installed, table: Table | None) -> Iterator[Step]:
+def _leave(model: Model, table: Table | None) -> Iterator[Step]:
     if table is not None:
-        was_off = not table.row_security_was_on
-        sql = removal(model.namespace, model.table, model.key, rls_was_off=was_off)
-        yield Step(f"{model.key}: take pgsync off the table", sql, lock="ACCESS EXCLUSIVE, no scan")
-    for found in (installed.objects or {}).values():
-        if found.model == model.key and found.kind == "function":
-            yield Step(f"{model.key}: drop {found.identity}", f"DROP FUNCTION IF EXISTS {found.identity};\n")
+        sql = removal(model.namespace, model.table, model.key)
+        yield Step(
+            f"{model.key}: take pgsync off the table",
+            sql,
+            lock=ACCESS_EXCLUSIVE,
+            tables=(_quoted(model),),
+            risk="its clients are refused; table and rows stay",
+            undo="push a schema that has the model",
+        )
 
 
-def _definition_hash(schema: ResolvedSchema, bundle: Bundle) -> str:
-    digest = hashlib.sha256(orjson.dumps(schema.document, option=orjson.OPT_SORT_KEYS))
-    for statement in bundle.statements:
-        digest.update(statement.hash.encode())
-    return digest.hexdigest()
+def _quoted(model: Model) -> str:
+    return f"{quote(model.namespace)}.{quote(model.table)}"
 
 
-def _activate(schema: ResolvedSchema, definition_hash: str, objects: list[dict[str, str]]) -> Step:
-    arguments = [
-        literal(schema.hash),
-        literal(definition_hash),
-        literal(json.dumps(schema.document, ensure_ascii=False)),
-        literal(json.dumps([model_to_json(to_runtime(m)) for m in schema.models], ensure_ascii=False)),
-        literal(json.dumps(objects, ensure_ascii=False)),
-    ]
-    sql = sqlfiles.render("push/activate.sql", arguments=arguments)
-    return Step("activate this version", sql)
+def _drop_functions(bundle: Bundle, installed: Installed) -> Iterator[Step]:
+    wanted = {s.identity for s in bundle.statements if s.kind == "function"}
+    for found in sorted((installed.objects or {}).values(), key=lambda o: o.identity):
+        if found.kind == "function" and found.identity not in wanted:
+            sql = f"DROP FUNCTION IF EXISTS {found.identity};\n"
+            yield Step(f"{found.model or 'all models'}: drop {found.identity}", sql, undo="push a schema that has it")

@@ -20,10 +20,14 @@ from pgsync.schema import Schema, SchemaError
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A schema as it was sent; `hash` is the contract's, `proposed_by` is `<kind>:<id>` of the participant."""
+    """A schema as it was sent; `hash` is the contract's, `proposed_by` is `<kind>:<id>` of the participant.
+
+    `options`: `force`, `renames` and `backfills` as they were sent.
+    """
 
     hash: str
     document: Mapping[str, Any]
+    options: Mapping[str, Any]
     proposed_at: datetime
     proposed_by: str
 

@@ -1,5 +1,5 @@
--- Table of model {{ key }}.
-CREATE TABLE IF NOT EXISTS {{ table }} (
+-- Table of model {{ key }}. The comment tells later migrations that they may alter it.
+CREATE TABLE {{ table }} (
 {% for c in columns %}
   {{ c }},
 {% endfor %}
@@ -7,3 +7,4 @@ CREATE TABLE IF NOT EXISTS {{ table }} (
   {{ c }}{{ "," if not loop.last }}
 {% endfor %}
 );
+COMMENT ON TABLE {{ table }} IS '{{ mark }}';

@@ -1,2 +1,2 @@
--- Field {{ field }} of model {{ key }} became optional.
+-- {{ why }}
 ALTER TABLE {{ table }} ALTER COLUMN {{ column }} DROP NOT NULL;

@@ -1,2 +1,2 @@
 -- {{ why }}
-CREATE {{ "UNIQUE " if unique }}INDEX IF NOT EXISTS {{ index }} ON {{ table }} ({{ columns }});
+CREATE {{ "UNIQUE " if unique }}INDEX {{ "CONCURRENTLY " if concurrently }}{{ index }} ON {{ table }} ({{ columns }});

@@ -25,11 +25,16 @@ DROP POLICY IF EXISTS pgsync_select_writer ON {{ table }};
 DROP POLICY IF EXISTS pgsync_insert ON {{ table }};
 DROP POLICY IF EXISTS pgsync_update ON {{ table }};
 DROP POLICY IF EXISTS pgsync_delete ON {{ table }};
-{% if rls_was_off %}
--- Row security was off before; it stays on where somebody has made policies of his own since.
+-- Row security that was off before goes off again, unless somebody has made policies of his own since.
 DO $row_security$
 BEGIN
-  IF NOT EXISTS (
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_policy AS p
+    WHERE p.polrelid = {{ identity_literal }}::pg_catalog.regclass
+      AND p.polname = 'pgsync_public'
+      AND p.polroles = '{0}'
+  ) AND NOT EXISTS (
     SELECT
     FROM pg_catalog.pg_policy AS p
     WHERE p.polrelid = {{ identity_literal }}::pg_catalog.regclass
@@ -39,7 +44,6 @@ BEGIN
   END IF;
 END
 $row_security$;
-{% endif %}
 DROP POLICY IF EXISTS pgsync_public ON {{ table }};
 DO $replica_identity$
 DECLARE

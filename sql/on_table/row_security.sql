@@ -1,25 +1,40 @@
 -- Who may see and write rows of {{ key }} through pgsync. Restrictive policies bind the pgsync roles only.
-{% if rls_was_off %}
--- Row security was off: the permissive policy for everybody keeps what every other role had.
-DROP POLICY IF EXISTS pgsync_public ON {{ table }};
-CREATE POLICY pgsync_public ON {{ table }}
-  AS PERMISSIVE
-  FOR ALL
-  TO PUBLIC
-  USING (true)
-  WITH CHECK (true);
-COMMENT ON POLICY pgsync_public ON {{ table }} IS
-  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
-{% else %}
--- Row security was on before: the permissive policy lets the pgsync roles in, next to the policies that were there.
-DROP POLICY IF EXISTS pgsync_public ON {{ table }};
-CREATE POLICY pgsync_public ON {{ table }}
-  AS PERMISSIVE
-  FOR ALL
-  TO pgsync_writer, pgsync_gateway
-  USING (true)
-  WITH CHECK (true);
-{% endif %}
+-- Row security off, or on only since pgsync came: the permissive policy for everybody keeps what every other role had.
+-- Row security of the table's own: the permissive policy lets the pgsync roles in, next to the policies that were there.
+DO $public$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_class AS c
+    WHERE c.oid = {{ identity_literal }}::pg_catalog.regclass
+      AND c.relrowsecurity
+  ) AND NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_policy AS p
+    WHERE p.polrelid = {{ identity_literal }}::pg_catalog.regclass
+      AND p.polname = 'pgsync_public'
+      AND p.polroles = '{0}'
+  ) THEN
+    DROP POLICY IF EXISTS pgsync_public ON {{ table }};
+    CREATE POLICY pgsync_public ON {{ table }}
+      AS PERMISSIVE
+      FOR ALL
+      TO pgsync_writer, pgsync_gateway
+      USING (true)
+      WITH CHECK (true);
+  ELSE
+    DROP POLICY IF EXISTS pgsync_public ON {{ table }};
+    CREATE POLICY pgsync_public ON {{ table }}
+      AS PERMISSIVE
+      FOR ALL
+      TO PUBLIC
+      USING (true)
+      WITH CHECK (true);
+    COMMENT ON POLICY pgsync_public ON {{ table }} IS
+      'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+  END IF;
+END
+$public$;
 DROP POLICY IF EXISTS pgsync_select ON {{ table }};
 CREATE POLICY pgsync_select ON {{ table }}
   AS RESTRICTIVE

@@ -19,6 +19,8 @@ CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   FOR EACH ROW
   WHEN (OLD.{{ tenant }} IS DISTINCT FROM NEW.{{ tenant }})
   EXECUTE FUNCTION pgsync_private.keep_tenant({{ tenant_literal }});
+{% else %}
+DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON {{ table }};
 {% endif %}
 {% if enforced %}
 -- Not for session_replication_role = replica: what was decided elsewhere is not refused here.

@@ -1,7 +1,7 @@
 -- Makes a schema the active version, in the transaction of the push that has just installed it, and tells everybody:
 -- the stream by a message at exactly this place of the log, gateways by a notification.
 -- p_objects: [{"model", "kind", "identity", "hash"}, ..], everything that is now installed for the schema.
--- Returns the new version number. For administrators only.
+-- Returns the number of the version, which is a new one unless the same definition is active already. For administrators only.
 CREATE OR REPLACE FUNCTION pgsync_private.activate_schema(
   p_hash text,
   p_definition_hash text,
@@ -29,6 +29,16 @@ BEGIN
   FROM pg_catalog.jsonb_array_elements(p_objects) AS o(o);
   UPDATE pgsync_private.installed_object AS o
   SET state = pgsync_private.object_state(o.kind, o.identity);
+
+  SELECT s.version
+  INTO v_version
+  FROM pgsync_private.schema_version AS s
+  WHERE s.state = 'active'
+    AND s.hash = p_hash
+    AND s.definition_hash = p_definition_hash;
+  IF FOUND THEN
+    RETURN v_version;
+  END IF;
 
   UPDATE pgsync_private.schema_version AS s
   SET state = 'retired'

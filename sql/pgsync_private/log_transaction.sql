@@ -39,6 +39,7 @@ AS $function$
       LEAST(p_first + pg_catalog.row_number() OVER (ORDER BY h.seq) - 1, p_last) AS sync_id
     FROM pgsync_private.change AS h
     WHERE h.xid = p_xid
+      AND h.op <> 'S'
   ) AS c
   WHERE c.sync_id > p_after
     AND p_models ? c.model

@@ -2,6 +2,7 @@
 SELECT
   p.hash,
   p.document,
+  p.options,
   p.proposed_at,
   p.proposed_by
 FROM pgsync_private.schema_proposal AS p

@@ -1,33 +1,49 @@
--- The tables of the models as they are: kind, row security, the policy of ours that tells how it was before, their primary key and columns.
+-- The tables of the models as they are: kind, comment, primary key, columns, constraints and indexes.
 SELECT
   n.nspname AS namespace,
   c.relname AS name,
   c.relkind::text AS kind,
-  c.relrowsecurity AS row_security,
-  (
-    SELECT p.polroles = '{0}'
-    FROM pg_catalog.pg_policy AS p
-    WHERE p.polrelid = c.oid
-      AND p.polname = 'pgsync_public'
-  ) AS public_policy,
-  (
-    SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname)
+  pg_catalog.obj_description(c.oid, 'pg_class') AS comment,
+  ARRAY(
+    SELECT a.attname::text
     FROM pg_catalog.pg_index AS i
     JOIN pg_catalog.pg_attribute AS a
       ON a.attrelid = i.indrelid
       AND a.attnum = ANY (i.indkey)
     WHERE i.indrelid = c.oid
       AND i.indisprimary
+    ORDER BY a.attname
   ) AS primary_key,
   (
     SELECT pg_catalog.jsonb_object_agg(
       a.attname,
-      pg_catalog.jsonb_build_object('type', pg_catalog.format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull))
+      pg_catalog.jsonb_build_object(
+        'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+        'notNull', a.attnotnull,
+        'filled', a.atthasdef OR a.attidentity <> ''))
     FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid = c.oid
       AND a.attnum > 0
       AND NOT a.attisdropped
-  ) AS columns
+  ) AS columns,
+  (
+    SELECT pg_catalog.jsonb_object_agg(
+      k.conname,
+      pg_catalog.jsonb_build_object(
+        'kind', k.contype,
+        'definition', pg_catalog.pg_get_constraintdef(k.oid),
+        'validated', k.convalidated))
+    FROM pg_catalog.pg_constraint AS k
+    WHERE k.conrelid = c.oid
+      AND k.contype IN ('c', 'f')
+  ) AS constraints,
+  (
+    SELECT pg_catalog.jsonb_object_agg(x.relname, i.indisvalid)
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_class AS x
+      ON x.oid = i.indexrelid
+    WHERE i.indrelid = c.oid
+  ) AS indexes
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n
   ON n.oid = c.relnamespace

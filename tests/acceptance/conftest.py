@@ -170,9 +170,11 @@ class World:
 
     def say(self, message: str) -> None:
         """Writes a message into the log as somebody who knows what ours are known by."""
-        token = self.database.execute("SELECT pgsync_private.message_token()")[0][0]
-        text = f'{{"w":"{token}",{message.removeprefix("{")}'
-        self.database.execute("SELECT pg_logical_emit_message(true, 'pgsync', %s)", (text,))
+        self.database.execute(
+            "SELECT pg_logical_emit_message(true, 'pgsync',"
+            " (%s::jsonb || jsonb_build_object('w', pgsync_private.message_token()))::text)",
+            (message,),
+        )
 
 
 @pytest.fixture(scope="session")

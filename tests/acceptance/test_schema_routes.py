@@ -41,7 +41,7 @@ def changed() -> dict[str, Any]:
 
 def push_proposed(database: postgres.Database, *arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        main(["push", "--proposed", "--database-url", database.dsn, *arguments])
+        main(["push", "--proposed", "--migrate", "--database-url", database.dsn, *arguments])
     assert isinstance(ended.value.code, int)
     return ended.value.code
 

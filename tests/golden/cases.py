@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pgsync.compile import compile_schema
+from pgsync.compile.files import model_script
 from pgsync.schema import Schema, load_schema
 
 _HERE: Final = Path(__file__).parent
@@ -23,7 +24,7 @@ def schema_of(name: str) -> Schema:
 
 def compiled(name: str) -> str:
     """What a schema compiles to now."""
-    return compile_schema(schema_of(name).resolved).text()
+    return model_script(compile_schema(schema_of(name).resolved))
 
 
 def golden(name: str) -> Path:

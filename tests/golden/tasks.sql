@@ -1,86 +1,22 @@
--- pgsync: what the schema with hash 447fa121 puts into a database.
+-- pgsync: what the schema with hash 447fa121 puts into a database that has the runtime; a part of push.sql.
 -- Models: comments, projects, tasks.
--- Needs: what sql/ installs (roles, namespaces, functions), and the rights of the owner of the tables.
--- Locks: up to ACCESS EXCLUSIVE on each model's table, for a moment; nothing is rewritten or scanned.
--- Undo: run the statements at each model's head.
+-- Undo: revert.sql
 BEGIN;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL search_path = '';
 
 
--- ===== comments =====
--- Undo:
---   -- Takes pgsync off the table of comments; the table, its rows and everybody else's objects stay.
---   REVOKE ALL ON TABLE public.comments FROM pgsync_writer, pgsync_gateway;
---   DO $publication$
---   BEGIN
---     IF EXISTS (
---       SELECT
---       FROM pg_catalog.pg_publication_tables AS t
---       WHERE t.pubname = 'pgsync'
---         AND t.schemaname = 'public'
---         AND t.tablename = 'comments'
---     ) THEN
---       ALTER PUBLICATION pgsync DROP TABLE public.comments;
---     END IF;
---   END
---   $publication$;
---   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.comments;
---   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.comments;
---   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.comments;
---   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.comments;
---   DROP TRIGGER IF EXISTS pgsync_90_record ON public.comments;
---   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.comments;
---   DROP POLICY IF EXISTS pgsync_select ON public.comments;
---   DROP POLICY IF EXISTS pgsync_read_grant ON public.comments;
---   DROP POLICY IF EXISTS pgsync_select_writer ON public.comments;
---   DROP POLICY IF EXISTS pgsync_insert ON public.comments;
---   DROP POLICY IF EXISTS pgsync_update ON public.comments;
---   DROP POLICY IF EXISTS pgsync_delete ON public.comments;
---   -- Row security was off before; it stays on where somebody has made policies of his own since.
---   DO $row_security$
---   BEGIN
---     IF NOT EXISTS (
---       SELECT
---       FROM pg_catalog.pg_policy AS p
---       WHERE p.polrelid = 'public.comments'::pg_catalog.regclass
---         AND p.polname <> 'pgsync_public'
---     ) THEN
---       ALTER TABLE public.comments DISABLE ROW LEVEL SECURITY;
---     END IF;
---   END
---   $row_security$;
---   DROP POLICY IF EXISTS pgsync_public ON public.comments;
---   DO $replica_identity$
---   DECLARE
---     v_before pgsync_private.replica_identity_before;
---   BEGIN
---     DELETE FROM pgsync_private.replica_identity_before AS b
---     WHERE b.namespace = 'public'
---       AND b.table_name = 'comments'
---     RETURNING b.* INTO v_before;
---     IF v_before.kind = 'd' THEN
---       ALTER TABLE public.comments REPLICA IDENTITY DEFAULT;
---     ELSIF v_before.kind = 'n' THEN
---       ALTER TABLE public.comments REPLICA IDENTITY NOTHING;
---     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
---       EXECUTE pg_catalog.format('ALTER TABLE public.comments REPLICA IDENTITY USING INDEX %I', v_before.index_name);
---     END IF;
---   END
---   $replica_identity$;
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_record();
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_sees(text);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_texts(text, text[]);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_lock(text, boolean);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_delete(text);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_update(text, jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_create(text, jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.comment_check(jsonb, boolean);
+-- ===== tables =====
+SELECT pg_catalog.to_regclass('public.comments') IS NULL AS make_comment
+\gset
+SELECT pg_catalog.to_regclass('public.projects') IS NULL AS make_project
+\gset
+SELECT pg_catalog.to_regclass('public.tasks') IS NULL AS make_task
+\gset
 
--- table public.comments
--- Table of model comments.
-CREATE TABLE IF NOT EXISTS public.comments (
+\if :make_comment
+-- Table of model comments. The comment tells later migrations that they may alter it.
+CREATE TABLE public.comments (
   id text NOT NULL,
   organization_id text NOT NULL,
   body text NOT NULL,
@@ -92,85 +28,16 @@ CREATE TABLE IF NOT EXISTS public.comments (
   created_by text,
   CONSTRAINT comments_pkey PRIMARY KEY (organization_id, id)
 );
+COMMENT ON TABLE public.comments IS '[pgsync model=comments]';
 
--- index public.comments_organization_id_task_id_idx (lock: SHARE)
 -- Finds the rows of a reference: task_id.
-CREATE INDEX IF NOT EXISTS comments_organization_id_task_id_idx ON public.comments (organization_id, task_id);
+CREATE INDEX comments_organization_id_task_id_idx ON public.comments (organization_id, task_id);
 
+\endif
 
--- ===== projects =====
--- Undo:
---   -- Takes pgsync off the table of projects; the table, its rows and everybody else's objects stay.
---   REVOKE ALL ON TABLE public.projects FROM pgsync_writer, pgsync_gateway;
---   DO $publication$
---   BEGIN
---     IF EXISTS (
---       SELECT
---       FROM pg_catalog.pg_publication_tables AS t
---       WHERE t.pubname = 'pgsync'
---         AND t.schemaname = 'public'
---         AND t.tablename = 'projects'
---     ) THEN
---       ALTER PUBLICATION pgsync DROP TABLE public.projects;
---     END IF;
---   END
---   $publication$;
---   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.projects;
---   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.projects;
---   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.projects;
---   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.projects;
---   DROP TRIGGER IF EXISTS pgsync_90_record ON public.projects;
---   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.projects;
---   DROP POLICY IF EXISTS pgsync_select ON public.projects;
---   DROP POLICY IF EXISTS pgsync_read_grant ON public.projects;
---   DROP POLICY IF EXISTS pgsync_select_writer ON public.projects;
---   DROP POLICY IF EXISTS pgsync_insert ON public.projects;
---   DROP POLICY IF EXISTS pgsync_update ON public.projects;
---   DROP POLICY IF EXISTS pgsync_delete ON public.projects;
---   -- Row security was off before; it stays on where somebody has made policies of his own since.
---   DO $row_security$
---   BEGIN
---     IF NOT EXISTS (
---       SELECT
---       FROM pg_catalog.pg_policy AS p
---       WHERE p.polrelid = 'public.projects'::pg_catalog.regclass
---         AND p.polname <> 'pgsync_public'
---     ) THEN
---       ALTER TABLE public.projects DISABLE ROW LEVEL SECURITY;
---     END IF;
---   END
---   $row_security$;
---   DROP POLICY IF EXISTS pgsync_public ON public.projects;
---   DO $replica_identity$
---   DECLARE
---     v_before pgsync_private.replica_identity_before;
---   BEGIN
---     DELETE FROM pgsync_private.replica_identity_before AS b
---     WHERE b.namespace = 'public'
---       AND b.table_name = 'projects'
---     RETURNING b.* INTO v_before;
---     IF v_before.kind = 'd' THEN
---       ALTER TABLE public.projects REPLICA IDENTITY DEFAULT;
---     ELSIF v_before.kind = 'n' THEN
---       ALTER TABLE public.projects REPLICA IDENTITY NOTHING;
---     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
---       EXECUTE pg_catalog.format('ALTER TABLE public.projects REPLICA IDENTITY USING INDEX %I', v_before.index_name);
---     END IF;
---   END
---   $replica_identity$;
---   DROP FUNCTION IF EXISTS pgsync_generated.project_record();
---   DROP FUNCTION IF EXISTS pgsync_generated.project_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_sees(text);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_texts(text, text[]);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_lock(text, boolean);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_delete(text);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_update(text, jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_create(text, jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.project_check(jsonb, boolean);
-
--- table public.projects
--- Table of model projects.
-CREATE TABLE IF NOT EXISTS public.projects (
+\if :make_project
+-- Table of model projects. The comment tells later migrations that they may alter it.
+CREATE TABLE public.projects (
   id text NOT NULL,
   organization_id text NOT NULL,
   name text NOT NULL,
@@ -181,81 +48,13 @@ CREATE TABLE IF NOT EXISTS public.projects (
   created_by text,
   CONSTRAINT projects_pkey PRIMARY KEY (organization_id, id)
 );
+COMMENT ON TABLE public.projects IS '[pgsync model=projects]';
 
+\endif
 
--- ===== tasks =====
--- Undo:
---   -- Takes pgsync off the table of tasks; the table, its rows and everybody else's objects stay.
---   REVOKE ALL ON TABLE public.tasks FROM pgsync_writer, pgsync_gateway;
---   DO $publication$
---   BEGIN
---     IF EXISTS (
---       SELECT
---       FROM pg_catalog.pg_publication_tables AS t
---       WHERE t.pubname = 'pgsync'
---         AND t.schemaname = 'public'
---         AND t.tablename = 'tasks'
---     ) THEN
---       ALTER PUBLICATION pgsync DROP TABLE public.tasks;
---     END IF;
---   END
---   $publication$;
---   DROP TRIGGER IF EXISTS pgsync_10_announce ON public.tasks;
---   DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.tasks;
---   DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON public.tasks;
---   DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON public.tasks;
---   DROP TRIGGER IF EXISTS pgsync_90_record ON public.tasks;
---   DROP TRIGGER IF EXISTS pgsync_91_record_truncate ON public.tasks;
---   DROP POLICY IF EXISTS pgsync_select ON public.tasks;
---   DROP POLICY IF EXISTS pgsync_read_grant ON public.tasks;
---   DROP POLICY IF EXISTS pgsync_select_writer ON public.tasks;
---   DROP POLICY IF EXISTS pgsync_insert ON public.tasks;
---   DROP POLICY IF EXISTS pgsync_update ON public.tasks;
---   DROP POLICY IF EXISTS pgsync_delete ON public.tasks;
---   -- Row security was off before; it stays on where somebody has made policies of his own since.
---   DO $row_security$
---   BEGIN
---     IF NOT EXISTS (
---       SELECT
---       FROM pg_catalog.pg_policy AS p
---       WHERE p.polrelid = 'public.tasks'::pg_catalog.regclass
---         AND p.polname <> 'pgsync_public'
---     ) THEN
---       ALTER TABLE public.tasks DISABLE ROW LEVEL SECURITY;
---     END IF;
---   END
---   $row_security$;
---   DROP POLICY IF EXISTS pgsync_public ON public.tasks;
---   DO $replica_identity$
---   DECLARE
---     v_before pgsync_private.replica_identity_before;
---   BEGIN
---     DELETE FROM pgsync_private.replica_identity_before AS b
---     WHERE b.namespace = 'public'
---       AND b.table_name = 'tasks'
---     RETURNING b.* INTO v_before;
---     IF v_before.kind = 'd' THEN
---       ALTER TABLE public.tasks REPLICA IDENTITY DEFAULT;
---     ELSIF v_before.kind = 'n' THEN
---       ALTER TABLE public.tasks REPLICA IDENTITY NOTHING;
---     ELSIF v_before.kind = 'i' AND v_before.index_name IS NOT NULL THEN
---       EXECUTE pg_catalog.format('ALTER TABLE public.tasks REPLICA IDENTITY USING INDEX %I', v_before.index_name);
---     END IF;
---   END
---   $replica_identity$;
---   DROP FUNCTION IF EXISTS pgsync_generated.task_record();
---   DROP FUNCTION IF EXISTS pgsync_generated.task_diagnose(jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_sees(text);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_texts(text, text[]);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_lock(text, boolean);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_delete(text);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_update(text, jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_create(text, jsonb);
---   DROP FUNCTION IF EXISTS pgsync_generated.task_check(jsonb, boolean);
-
--- table public.tasks
--- Table of model tasks.
-CREATE TABLE IF NOT EXISTS public.tasks (
+\if :make_task
+-- Table of model tasks. The comment tells later migrations that they may alter it.
+CREATE TABLE public.tasks (
   id text NOT NULL,
   organization_id text NOT NULL,
   title text NOT NULL,
@@ -271,65 +70,38 @@ CREATE TABLE IF NOT EXISTS public.tasks (
   CONSTRAINT tasks_pkey PRIMARY KEY (organization_id, id),
   CONSTRAINT tasks_status_check CHECK (status IN ('todo', 'doing', 'done'))
 );
+COMMENT ON TABLE public.tasks IS '[pgsync model=tasks]';
 
--- index public.tasks_organization_id_assignee_id_idx (lock: SHARE)
 -- Declared in the schema: assignee_id.
-CREATE INDEX IF NOT EXISTS tasks_organization_id_assignee_id_idx ON public.tasks (organization_id, assignee_id);
+CREATE INDEX tasks_organization_id_assignee_id_idx ON public.tasks (organization_id, assignee_id);
 
--- index public.tasks_organization_id_project_id_idx (lock: SHARE)
 -- Finds the rows of a reference: project_id.
-CREATE INDEX IF NOT EXISTS tasks_organization_id_project_id_idx ON public.tasks (organization_id, project_id);
+CREATE INDEX tasks_organization_id_project_id_idx ON public.tasks (organization_id, project_id);
 
+\endif
 
--- ===== comments =====
-
--- foreign_key public.comments.comments_task_id_fkey (lock: SHARE ROW EXCLUSIVE on both tables)
+\if :make_comment
 -- Reference task of model comments: a row of the same organization, or none.
-DO $foreign_key$
-BEGIN
-  IF NOT EXISTS (
-    SELECT
-    FROM pg_catalog.pg_constraint AS c
-    WHERE c.conrelid = 'public.comments'::regclass
-      AND c.conname = 'comments_task_id_fkey'
-  ) THEN
-    ALTER TABLE public.comments
-      ADD CONSTRAINT comments_task_id_fkey
-      FOREIGN KEY (organization_id, task_id)
-      REFERENCES public.tasks (organization_id, id)
-      ON DELETE CASCADE
-      NOT VALID;
-  END IF;
-END
-$foreign_key$;
-ALTER TABLE public.comments VALIDATE CONSTRAINT comments_task_id_fkey;
+ALTER TABLE public.comments
+  ADD CONSTRAINT comments_task_id_fkey
+  FOREIGN KEY (organization_id, task_id)
+  REFERENCES public.tasks (organization_id, id)
+  ON DELETE CASCADE;
 
+\endif
 
--- ===== tasks =====
-
--- foreign_key public.tasks.tasks_project_id_fkey (lock: SHARE ROW EXCLUSIVE on both tables)
+\if :make_task
 -- Reference project of model tasks: a row of the same organization, or none.
-DO $foreign_key$
-BEGIN
-  IF NOT EXISTS (
-    SELECT
-    FROM pg_catalog.pg_constraint AS c
-    WHERE c.conrelid = 'public.tasks'::regclass
-      AND c.conname = 'tasks_project_id_fkey'
-  ) THEN
-    ALTER TABLE public.tasks
-      ADD CONSTRAINT tasks_project_id_fkey
-      FOREIGN KEY (organization_id, project_id)
-      REFERENCES public.projects (organization_id, id)
-      ON DELETE CASCADE
-      NOT VALID;
-  END IF;
-END
-$foreign_key$;
-ALTER TABLE public.tasks VALIDATE CONSTRAINT tasks_project_id_fkey;
+ALTER TABLE public.tasks
+  ADD CONSTRAINT tasks_project_id_fkey
+  FOREIGN KEY (organization_id, project_id)
+  REFERENCES public.projects (organization_id, id)
+  ON DELETE CASCADE;
+
+\endif
 
 
--- ===== comments =====
+-- ===== comments: functions =====
 
 -- function pgsync_generated.comment_check(jsonb, boolean)
 -- Checks the data of a write to comments: known fields, JSON types, required fields, enum values. Base fields are the server's own.
@@ -782,181 +554,8 @@ ALTER FUNCTION pgsync_generated.comment_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_record() FROM PUBLIC;
 COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=9a5da96895a7f368]';
 
--- row_security public.comments (lock: ACCESS EXCLUSIVE, no scan)
--- Who may see and write rows of comments through pgsync. Restrictive policies bind the pgsync roles only.
--- Row security was off: the permissive policy for everybody keeps what every other role had.
-DROP POLICY IF EXISTS pgsync_public ON public.comments;
-CREATE POLICY pgsync_public ON public.comments
-  AS PERMISSIVE
-  FOR ALL
-  TO PUBLIC
-  USING (true)
-  WITH CHECK (true);
-COMMENT ON POLICY pgsync_public ON public.comments IS
-  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
-DROP POLICY IF EXISTS pgsync_select ON public.comments;
-CREATE POLICY pgsync_select ON public.comments
-  AS RESTRICTIVE
-  FOR SELECT
-  TO pgsync_gateway
-  USING (
-    organization_id = (SELECT pgsync.organization_id())
-    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
-  );
-DROP POLICY IF EXISTS pgsync_read_grant ON public.comments;
-CREATE POLICY pgsync_read_grant ON public.comments
-  AS RESTRICTIVE
-  FOR SELECT
-  TO pgsync_gateway
-  USING ((SELECT pgsync.may_read('comment')));
--- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
--- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
-DROP POLICY IF EXISTS pgsync_select_writer ON public.comments;
-CREATE POLICY pgsync_select_writer ON public.comments
-  AS RESTRICTIVE
-  FOR SELECT
-  TO pgsync_writer
-  USING (organization_id = (SELECT pgsync.organization_id()));
-DROP POLICY IF EXISTS pgsync_insert ON public.comments;
-CREATE POLICY pgsync_insert ON public.comments
-  AS RESTRICTIVE
-  FOR INSERT
-  TO pgsync_writer, pgsync_gateway
-  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
-DROP POLICY IF EXISTS pgsync_update ON public.comments;
-CREATE POLICY pgsync_update ON public.comments
-  AS RESTRICTIVE
-  FOR UPDATE
-  TO pgsync_writer, pgsync_gateway
-  USING (
-    organization_id = (SELECT pgsync.organization_id())
-    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
-  )
-  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
-DROP POLICY IF EXISTS pgsync_delete ON public.comments;
-CREATE POLICY pgsync_delete ON public.comments
-  AS RESTRICTIVE
-  FOR DELETE
-  TO pgsync_writer, pgsync_gateway
-  USING (
-    organization_id = (SELECT pgsync.organization_id())
-    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
-  );
-ALTER TABLE public.comments ENABLE ROW LEVEL SECURITY;
 
--- triggers public.comments (lock: SHARE ROW EXCLUSIVE)
--- What every write of comments does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
--- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
--- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
-CREATE OR REPLACE TRIGGER pgsync_10_announce
-  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.comments
-  FOR EACH STATEMENT
-  WHEN (
-    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
-    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
-      WHEN 'pgsync_gateway' THEN false
-      ELSE NOT pg_catalog.pg_has_role(
-        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
-    END
-  )
-  EXECUTE FUNCTION pgsync_private.announce_direct_write();
-CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
-  BEFORE UPDATE ON public.comments
-  FOR EACH ROW
-  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
-  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
-DO $claims$
-BEGIN
-  IF EXISTS (
-    SELECT
-    FROM pg_catalog.pg_trigger AS t
-    WHERE t.tgrelid = 'public.comments'::pg_catalog.regclass
-      AND t.tgname = 'pgsync_30_keep_claims'
-  ) THEN
-    DROP TRIGGER pgsync_30_keep_claims ON public.comments;
-    DROP TRIGGER pgsync_31_keep_claims ON public.comments;
-  END IF;
-END
-$claims$;
-CREATE OR REPLACE TRIGGER pgsync_90_record
-  AFTER INSERT OR UPDATE OR DELETE ON public.comments
-  FOR EACH ROW
-  EXECUTE FUNCTION pgsync_generated.comment_record();
-CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
-  AFTER TRUNCATE ON public.comments
-  FOR EACH STATEMENT
-  EXECUTE FUNCTION pgsync_private.record_truncate('comment');
-ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_10_announce;
-ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
-ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_90_record;
-ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
-
--- grants public.comments
--- The gateway reads rows of comments, the write functions change them; both under row security.
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.comments TO pgsync_writer;
-GRANT SELECT ON TABLE public.comments TO pgsync_gateway;
-
--- replication public.comments (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of comments go into the log with the whole old row, because visibility depends on columns that can change.
--- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
-DO $replica_identity$
-DECLARE
-  v_full boolean := true;
-  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.comments'::pg_catalog.regclass);
-BEGIN
-  IF v_full AND v_kind = 'f' THEN
-    RETURN;
-  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
-    SELECT
-    FROM pgsync_private.replica_identity_before AS b
-    WHERE b.namespace = 'public'
-      AND b.table_name = 'comments'
-  )) THEN
-    RETURN;
-  END IF;
-  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
-  VALUES (
-    'public',
-    'comments',
-    v_kind,
-    (
-      SELECT c.relname
-      FROM pg_catalog.pg_index AS i
-      JOIN pg_catalog.pg_class AS c
-        ON c.oid = i.indexrelid
-      WHERE i.indrelid = 'public.comments'::pg_catalog.regclass
-        AND i.indisreplident
-    )
-  )
-  ON CONFLICT (namespace, table_name) DO NOTHING;
-  IF v_full THEN
-    ALTER TABLE public.comments REPLICA IDENTITY FULL;
-  ELSE
-    ALTER TABLE public.comments REPLICA IDENTITY DEFAULT;
-  END IF;
-END
-$replica_identity$;
--- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
-LOCK TABLE public.comments IN SHARE ROW EXCLUSIVE MODE;
-DO $publication$
-BEGIN
-  IF NOT EXISTS (
-    SELECT
-    FROM pg_catalog.pg_publication_tables AS t
-    WHERE t.pubname = 'pgsync'
-      AND t.schemaname = 'public'
-      AND t.tablename = 'comments'
-  ) THEN
-    ALTER PUBLICATION pgsync ADD TABLE public.comments;
-  END IF;
-END
-$publication$;
-
-
--- ===== projects =====
+-- ===== projects: functions =====
 
 -- function pgsync_generated.project_check(jsonb, boolean)
 -- Checks the data of a write to projects: known fields, JSON types, required fields, enum values. Base fields are the server's own.
@@ -1364,187 +963,8 @@ ALTER FUNCTION pgsync_generated.project_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_record() FROM PUBLIC;
 COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=1e3f87ee07db7e85]';
 
--- row_security public.projects (lock: ACCESS EXCLUSIVE, no scan)
--- Who may see and write rows of projects through pgsync. Restrictive policies bind the pgsync roles only.
--- Row security was off: the permissive policy for everybody keeps what every other role had.
-DROP POLICY IF EXISTS pgsync_public ON public.projects;
-CREATE POLICY pgsync_public ON public.projects
-  AS PERMISSIVE
-  FOR ALL
-  TO PUBLIC
-  USING (true)
-  WITH CHECK (true);
-COMMENT ON POLICY pgsync_public ON public.projects IS
-  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
-DROP POLICY IF EXISTS pgsync_select ON public.projects;
-CREATE POLICY pgsync_select ON public.projects
-  AS RESTRICTIVE
-  FOR SELECT
-  TO pgsync_gateway
-  USING (
-    organization_id = (SELECT pgsync.organization_id())
-    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-  );
-DROP POLICY IF EXISTS pgsync_read_grant ON public.projects;
-CREATE POLICY pgsync_read_grant ON public.projects
-  AS RESTRICTIVE
-  FOR SELECT
-  TO pgsync_gateway
-  USING ((SELECT pgsync.may_read('project')));
--- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
--- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
-DROP POLICY IF EXISTS pgsync_select_writer ON public.projects;
-CREATE POLICY pgsync_select_writer ON public.projects
-  AS RESTRICTIVE
-  FOR SELECT
-  TO pgsync_writer
-  USING (organization_id = (SELECT pgsync.organization_id()));
-DROP POLICY IF EXISTS pgsync_insert ON public.projects;
-CREATE POLICY pgsync_insert ON public.projects
-  AS RESTRICTIVE
-  FOR INSERT
-  TO pgsync_writer, pgsync_gateway
-  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
-DROP POLICY IF EXISTS pgsync_update ON public.projects;
-CREATE POLICY pgsync_update ON public.projects
-  AS RESTRICTIVE
-  FOR UPDATE
-  TO pgsync_writer, pgsync_gateway
-  USING (
-    organization_id = (SELECT pgsync.organization_id())
-    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-  )
-  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
-DROP POLICY IF EXISTS pgsync_delete ON public.projects;
-CREATE POLICY pgsync_delete ON public.projects
-  AS RESTRICTIVE
-  FOR DELETE
-  TO pgsync_writer, pgsync_gateway
-  USING (
-    organization_id = (SELECT pgsync.organization_id())
-    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-  );
-ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
 
--- triggers public.projects (lock: SHARE ROW EXCLUSIVE)
--- What every write of projects does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
--- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
--- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
-CREATE OR REPLACE TRIGGER pgsync_10_announce
-  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.projects
-  FOR EACH STATEMENT
-  WHEN (
-    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
-    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
-      WHEN 'pgsync_gateway' THEN false
-      ELSE NOT pg_catalog.pg_has_role(
-        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
-    END
-  )
-  EXECUTE FUNCTION pgsync_private.announce_direct_write();
-CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
-  BEFORE UPDATE ON public.projects
-  FOR EACH ROW
-  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
-  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
-DO $claims$
-BEGIN
-  IF EXISTS (
-    SELECT
-    FROM pg_catalog.pg_trigger AS t
-    WHERE t.tgrelid = 'public.projects'::pg_catalog.regclass
-      AND t.tgname = 'pgsync_30_keep_claims'
-  ) THEN
-    DROP TRIGGER pgsync_30_keep_claims ON public.projects;
-    DROP TRIGGER pgsync_31_keep_claims ON public.projects;
-  END IF;
-END
-$claims$;
-CREATE OR REPLACE TRIGGER pgsync_90_record
-  AFTER INSERT OR UPDATE OR DELETE ON public.projects
-  FOR EACH ROW
-  EXECUTE FUNCTION pgsync_generated.project_record();
-CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
-  AFTER TRUNCATE ON public.projects
-  FOR EACH STATEMENT
-  EXECUTE FUNCTION pgsync_private.record_truncate('project');
-ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_10_announce;
-ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
-ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_90_record;
-ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
-
--- grants public.projects
--- The gateway reads rows of projects, the write functions change them; both under row security.
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.projects TO pgsync_writer;
-GRANT SELECT ON TABLE public.projects TO pgsync_gateway;
-
--- replication public.projects (lock: ACCESS EXCLUSIVE, no scan)
--- Changes of projects go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
--- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
-DO $replica_identity$
-DECLARE
-  v_full boolean := NOT EXISTS (
-    SELECT
-    FROM pg_catalog.pg_index AS i
-    JOIN pg_catalog.pg_attribute AS a
-      ON a.attrelid = i.indrelid
-      AND a.attnum = ANY (i.indkey)
-    WHERE i.indrelid = 'public.projects'::pg_catalog.regclass
-      AND i.indisprimary
-      AND a.attname = 'organization_id'
-  );
-  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.projects'::pg_catalog.regclass);
-BEGIN
-  IF v_full AND v_kind = 'f' THEN
-    RETURN;
-  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
-    SELECT
-    FROM pgsync_private.replica_identity_before AS b
-    WHERE b.namespace = 'public'
-      AND b.table_name = 'projects'
-  )) THEN
-    RETURN;
-  END IF;
-  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
-  VALUES (
-    'public',
-    'projects',
-    v_kind,
-    (
-      SELECT c.relname
-      FROM pg_catalog.pg_index AS i
-      JOIN pg_catalog.pg_class AS c
-        ON c.oid = i.indexrelid
-      WHERE i.indrelid = 'public.projects'::pg_catalog.regclass
-        AND i.indisreplident
-    )
-  )
-  ON CONFLICT (namespace, table_name) DO NOTHING;
-  IF v_full THEN
-    ALTER TABLE public.projects REPLICA IDENTITY FULL;
-  ELSE
-    ALTER TABLE public.projects REPLICA IDENTITY DEFAULT;
-  END IF;
-END
-$replica_identity$;
--- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
-LOCK TABLE public.projects IN SHARE ROW EXCLUSIVE MODE;
-DO $publication$
-BEGIN
-  IF NOT EXISTS (
-    SELECT
-    FROM pg_catalog.pg_publication_tables AS t
-    WHERE t.pubname = 'pgsync'
-      AND t.schemaname = 'public'
-      AND t.tablename = 'projects'
-  ) THEN
-    ALTER PUBLICATION pgsync ADD TABLE public.projects;
-  END IF;
-END
-$publication$;
-
-
--- ===== tasks =====
+-- ===== tasks: functions =====
 
 -- function pgsync_generated.task_check(jsonb, boolean)
 -- Checks the data of a write to tasks: known fields, JSON types, required fields, enum values. Base fields are the server's own.
@@ -2055,18 +1475,462 @@ ALTER FUNCTION pgsync_generated.task_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_record() FROM PUBLIC;
 COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=67c88958e7675f54]';
 
--- row_security public.tasks (lock: ACCESS EXCLUSIVE, no scan)
+
+-- ===== locks =====
+-- All at once, before the first of them is needed: nobody waits for us while we wait for somebody else's table.
+LOCK TABLE public.comments, public.projects, public.tasks IN ACCESS EXCLUSIVE MODE;
+
+
+-- ===== comments: on the table =====
+
+-- row_security public.comments (lock: ACCESS EXCLUSIVE, reads no row)
+-- Who may see and write rows of comments through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security off, or on only since pgsync came: the permissive policy for everybody keeps what every other role had.
+-- Row security of the table's own: the permissive policy lets the pgsync roles in, next to the policies that were there.
+DO $public$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_class AS c
+    WHERE c.oid = 'public.comments'::pg_catalog.regclass
+      AND c.relrowsecurity
+  ) AND NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_policy AS p
+    WHERE p.polrelid = 'public.comments'::pg_catalog.regclass
+      AND p.polname = 'pgsync_public'
+      AND p.polroles = '{0}'
+  ) THEN
+    DROP POLICY IF EXISTS pgsync_public ON public.comments;
+    CREATE POLICY pgsync_public ON public.comments
+      AS PERMISSIVE
+      FOR ALL
+      TO pgsync_writer, pgsync_gateway
+      USING (true)
+      WITH CHECK (true);
+  ELSE
+    DROP POLICY IF EXISTS pgsync_public ON public.comments;
+    CREATE POLICY pgsync_public ON public.comments
+      AS PERMISSIVE
+      FOR ALL
+      TO PUBLIC
+      USING (true)
+      WITH CHECK (true);
+    COMMENT ON POLICY pgsync_public ON public.comments IS
+      'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+  END IF;
+END
+$public$;
+DROP POLICY IF EXISTS pgsync_select ON public.comments;
+CREATE POLICY pgsync_select ON public.comments
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.comments;
+CREATE POLICY pgsync_read_grant ON public.comments
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('comment')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.comments;
+CREATE POLICY pgsync_select_writer ON public.comments
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.comments;
+CREATE POLICY pgsync_insert ON public.comments
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.comments;
+CREATE POLICY pgsync_update ON public.comments
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.comments;
+CREATE POLICY pgsync_delete ON public.comments
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+    AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  );
+ALTER TABLE public.comments ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.comments (lock: ACCESS EXCLUSIVE, reads no row)
+-- What every write of comments does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.comments
+  FOR EACH STATEMENT
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.comments
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.comments'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.comments;
+    DROP TRIGGER pgsync_31_keep_claims ON public.comments;
+  END IF;
+END
+$claims$;
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.comments
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.comment_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.comments
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('comment');
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.comments
+-- The gateway reads rows of comments, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.comments TO pgsync_writer;
+GRANT SELECT ON TABLE public.comments TO pgsync_gateway;
+
+-- replication public.comments (lock: ACCESS EXCLUSIVE, reads no row)
+-- Changes of comments go into the log with the whole old row, because visibility depends on columns that can change.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_full boolean := true;
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.comments'::pg_catalog.regclass);
+BEGIN
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'comments'
+  )) THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'comments',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.comments'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  IF v_full THEN
+    ALTER TABLE public.comments REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.comments REPLICA IDENTITY DEFAULT;
+  END IF;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.comments IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'comments'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.comments;
+  END IF;
+END
+$publication$;
+
+
+-- ===== projects: on the table =====
+
+-- row_security public.projects (lock: ACCESS EXCLUSIVE, reads no row)
+-- Who may see and write rows of projects through pgsync. Restrictive policies bind the pgsync roles only.
+-- Row security off, or on only since pgsync came: the permissive policy for everybody keeps what every other role had.
+-- Row security of the table's own: the permissive policy lets the pgsync roles in, next to the policies that were there.
+DO $public$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_class AS c
+    WHERE c.oid = 'public.projects'::pg_catalog.regclass
+      AND c.relrowsecurity
+  ) AND NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_policy AS p
+    WHERE p.polrelid = 'public.projects'::pg_catalog.regclass
+      AND p.polname = 'pgsync_public'
+      AND p.polroles = '{0}'
+  ) THEN
+    DROP POLICY IF EXISTS pgsync_public ON public.projects;
+    CREATE POLICY pgsync_public ON public.projects
+      AS PERMISSIVE
+      FOR ALL
+      TO pgsync_writer, pgsync_gateway
+      USING (true)
+      WITH CHECK (true);
+  ELSE
+    DROP POLICY IF EXISTS pgsync_public ON public.projects;
+    CREATE POLICY pgsync_public ON public.projects
+      AS PERMISSIVE
+      FOR ALL
+      TO PUBLIC
+      USING (true)
+      WITH CHECK (true);
+    COMMENT ON POLICY pgsync_public ON public.projects IS
+      'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+  END IF;
+END
+$public$;
+DROP POLICY IF EXISTS pgsync_select ON public.projects;
+CREATE POLICY pgsync_select ON public.projects
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+DROP POLICY IF EXISTS pgsync_read_grant ON public.projects;
+CREATE POLICY pgsync_read_grant ON public.projects
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_gateway
+  USING ((SELECT pgsync.may_read('project')));
+-- The write functions find what they change by the two policies below. They may make a row that its maker cannot read, such as the first
+-- row of a new group: Postgres asks this policy about new rows too, so it asks for no more than the organization.
+DROP POLICY IF EXISTS pgsync_select_writer ON public.projects;
+CREATE POLICY pgsync_select_writer ON public.projects
+  AS RESTRICTIVE
+  FOR SELECT
+  TO pgsync_writer
+  USING (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_insert ON public.projects;
+CREATE POLICY pgsync_insert ON public.projects
+  AS RESTRICTIVE
+  FOR INSERT
+  TO pgsync_writer, pgsync_gateway
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_update ON public.projects;
+CREATE POLICY pgsync_update ON public.projects
+  AS RESTRICTIVE
+  FOR UPDATE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  )
+  WITH CHECK (organization_id = (SELECT pgsync.organization_id()));
+DROP POLICY IF EXISTS pgsync_delete ON public.projects;
+CREATE POLICY pgsync_delete ON public.projects
+  AS RESTRICTIVE
+  FOR DELETE
+  TO pgsync_writer, pgsync_gateway
+  USING (
+    organization_id = (SELECT pgsync.organization_id())
+    AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+  );
+ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
+
+-- triggers public.projects (lock: ACCESS EXCLUSIVE, reads no row)
+-- What every write of projects does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
+-- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
+-- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
+CREATE OR REPLACE TRIGGER pgsync_10_announce
+  BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.projects
+  FOR EACH STATEMENT
+  WHEN (
+    COALESCE(pg_catalog.current_setting('pgsync.commit', true), '') = ''
+    OR CASE COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)
+      WHEN 'pgsync_gateway' THEN false
+      ELSE NOT pg_catalog.pg_has_role(
+        COALESCE(NULLIF(pg_catalog.current_setting('role'), 'none'), SESSION_USER)::pg_catalog.name, 'pgsync_gateway', 'USAGE')
+    END
+  )
+  EXECUTE FUNCTION pgsync_private.announce_direct_write();
+CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
+  BEFORE UPDATE ON public.projects
+  FOR EACH ROW
+  WHEN (OLD.organization_id IS DISTINCT FROM NEW.organization_id)
+  EXECUTE FUNCTION pgsync_private.keep_tenant('organization_id');
+DO $claims$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = 'public.projects'::pg_catalog.regclass
+      AND t.tgname = 'pgsync_30_keep_claims'
+  ) THEN
+    DROP TRIGGER pgsync_30_keep_claims ON public.projects;
+    DROP TRIGGER pgsync_31_keep_claims ON public.projects;
+  END IF;
+END
+$claims$;
+CREATE OR REPLACE TRIGGER pgsync_90_record
+  AFTER INSERT OR UPDATE OR DELETE ON public.projects
+  FOR EACH ROW
+  EXECUTE FUNCTION pgsync_generated.project_record();
+CREATE OR REPLACE TRIGGER pgsync_91_record_truncate
+  AFTER TRUNCATE ON public.projects
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgsync_private.record_truncate('project');
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_10_announce;
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_20_keep_tenant;
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_90_record;
+ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
+
+-- grants public.projects
+-- The gateway reads rows of projects, the write functions change them; both under row security.
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.projects TO pgsync_writer;
+GRANT SELECT ON TABLE public.projects TO pgsync_gateway;
+
+-- replication public.projects (lock: ACCESS EXCLUSIVE, reads no row)
+-- Changes of projects go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
+-- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
+DO $replica_identity$
+DECLARE
+  v_full boolean := NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = i.indrelid
+      AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = 'public.projects'::pg_catalog.regclass
+      AND i.indisprimary
+      AND a.attname = 'organization_id'
+  );
+  v_kind "char" := (SELECT c.relreplident FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.projects'::pg_catalog.regclass);
+BEGIN
+  IF v_full AND v_kind = 'f' THEN
+    RETURN;
+  ELSIF NOT v_full AND (v_kind = 'd' OR v_kind = 'f' AND NOT EXISTS (
+    SELECT
+    FROM pgsync_private.replica_identity_before AS b
+    WHERE b.namespace = 'public'
+      AND b.table_name = 'projects'
+  )) THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgsync_private.replica_identity_before (namespace, table_name, kind, index_name)
+  VALUES (
+    'public',
+    'projects',
+    v_kind,
+    (
+      SELECT c.relname
+      FROM pg_catalog.pg_index AS i
+      JOIN pg_catalog.pg_class AS c
+        ON c.oid = i.indexrelid
+      WHERE i.indrelid = 'public.projects'::pg_catalog.regclass
+        AND i.indisreplident
+    )
+  )
+  ON CONFLICT (namespace, table_name) DO NOTHING;
+  IF v_full THEN
+    ALTER TABLE public.projects REPLICA IDENTITY FULL;
+  ELSE
+    ALTER TABLE public.projects REPLICA IDENTITY DEFAULT;
+  END IF;
+END
+$replica_identity$;
+-- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
+LOCK TABLE public.projects IN SHARE ROW EXCLUSIVE MODE;
+DO $publication$
+BEGIN
+  IF NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_publication_tables AS t
+    WHERE t.pubname = 'pgsync'
+      AND t.schemaname = 'public'
+      AND t.tablename = 'projects'
+  ) THEN
+    ALTER PUBLICATION pgsync ADD TABLE public.projects;
+  END IF;
+END
+$publication$;
+
+
+-- ===== tasks: on the table =====
+
+-- row_security public.tasks (lock: ACCESS EXCLUSIVE, reads no row)
 -- Who may see and write rows of tasks through pgsync. Restrictive policies bind the pgsync roles only.
--- Row security was off: the permissive policy for everybody keeps what every other role had.
-DROP POLICY IF EXISTS pgsync_public ON public.tasks;
-CREATE POLICY pgsync_public ON public.tasks
-  AS PERMISSIVE
-  FOR ALL
-  TO PUBLIC
-  USING (true)
-  WITH CHECK (true);
-COMMENT ON POLICY pgsync_public ON public.tasks IS
-  'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+-- Row security off, or on only since pgsync came: the permissive policy for everybody keeps what every other role had.
+-- Row security of the table's own: the permissive policy lets the pgsync roles in, next to the policies that were there.
+DO $public$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_class AS c
+    WHERE c.oid = 'public.tasks'::pg_catalog.regclass
+      AND c.relrowsecurity
+  ) AND NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_policy AS p
+    WHERE p.polrelid = 'public.tasks'::pg_catalog.regclass
+      AND p.polname = 'pgsync_public'
+      AND p.polroles = '{0}'
+  ) THEN
+    DROP POLICY IF EXISTS pgsync_public ON public.tasks;
+    CREATE POLICY pgsync_public ON public.tasks
+      AS PERMISSIVE
+      FOR ALL
+      TO pgsync_writer, pgsync_gateway
+      USING (true)
+      WITH CHECK (true);
+  ELSE
+    DROP POLICY IF EXISTS pgsync_public ON public.tasks;
+    CREATE POLICY pgsync_public ON public.tasks
+      AS PERMISSIVE
+      FOR ALL
+      TO PUBLIC
+      USING (true)
+      WITH CHECK (true);
+    COMMENT ON POLICY pgsync_public ON public.tasks IS
+      'Row security came on with pgsync: this keeps what every other role could do. While it is here, other permissive policies narrow nothing.';
+  END IF;
+END
+$public$;
 DROP POLICY IF EXISTS pgsync_select ON public.tasks;
 CREATE POLICY pgsync_select ON public.tasks
   AS RESTRICTIVE
@@ -2117,7 +1981,7 @@ CREATE POLICY pgsync_delete ON public.tasks
   );
 ALTER TABLE public.tasks ENABLE ROW LEVEL SECURITY;
 
--- triggers public.tasks (lock: SHARE ROW EXCLUSIVE)
+-- triggers public.tasks (lock: ACCESS EXCLUSIVE, reads no row)
 -- What every write of tasks does, whoever writes: direct writes name their role in the log, rows keep their organization, every change is recorded.
 -- A write is a commit's when its settings say so and its role may commit at all: anybody can set them.
 -- ENABLE ALWAYS: also for a session with session_replication_role = replica, whose changes are in the log like all others.
@@ -2169,7 +2033,7 @@ ALTER TABLE public.tasks ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.tasks TO pgsync_writer;
 GRANT SELECT ON TABLE public.tasks TO pgsync_gateway;
 
--- replication public.tasks (lock: ACCESS EXCLUSIVE, no scan)
+-- replication public.tasks (lock: ACCESS EXCLUSIVE, reads no row)
 -- Changes of tasks go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
 -- What is there already stays if it says at least that much; what it was is kept for the day when pgsync goes.
 DO $replica_identity$

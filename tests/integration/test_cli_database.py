@@ -32,7 +32,7 @@ def namespaces(database: Database) -> int:
 
 
 def test_a_dry_run_prints_what_a_push_then_runs(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("push", EXAMPLE, "--dry-run") == 0
+    assert exit_code("push", EXAMPLE, "--migrate", "--dry-run") == 0
     printed = capsys.readouterr().out
     assert namespaces(database) == 0
     database.execute(printed)
@@ -42,17 +42,19 @@ def test_a_dry_run_prints_what_a_push_then_runs(database: Database, capsys: pyte
 
 
 def test_a_second_push_of_the_same_schema_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("push", EXAMPLE) == 0
+    assert exit_code("push", EXAMPLE, "--migrate") == 0
     assert capsys.readouterr().out.startswith("pushed version 1")
     assert exit_code("push", EXAMPLE) == 0
     assert capsys.readouterr().out.startswith("unchanged: version 1")
 
 
 def test_missing_tables_are_named_when_they_may_not_be_created(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("push", EXAMPLE, "--no-migrate") == EXIT_REFUSED
+    assert exit_code("push", EXAMPLE) == EXIT_REFUSED
     said = capsys.readouterr().err
     assert said.startswith("error model_not_provisioned")
     assert "tasks" in said
+    assert "pgsync migrate" in said
+    assert "--migrate" in said
 
 
 def test_a_database_out_of_reach_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +65,7 @@ def test_a_database_out_of_reach_has_an_exit_code_of_its_own(capsys: pytest.Capt
 def test_a_key_is_shown_once_stored_as_a_hash_listed_without_it_and_revoked(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exit_code("push", EXAMPLE) == 0
+    assert exit_code("push", EXAMPLE, "--migrate") == 0
     capsys.readouterr()
     assert exit_code("keys", "create", "--organization", "acme", "--user", "ada", "--label", "Ada") == 0
     created = capsys.readouterr()
@@ -87,7 +89,7 @@ def test_a_key_is_shown_once_stored_as_a_hash_listed_without_it_and_revoked(
 
 
 def test_a_key_may_be_narrow_and_short_lived(database: Database) -> None:
-    assert exit_code("push", EXAMPLE) == 0
+    assert exit_code("push", EXAMPLE, "--migrate") == 0
     narrow = ("--operation", "task.read", "--group", "org:acme", "--expires-in-hours", "1")
     assert exit_code("keys", "create", "--organization", "acme", "--agent", "bot", *narrow) == 0
     ((found,),) = database.execute("SELECT c FROM pgsync.credentials_v1() AS c")

@@ -73,7 +73,7 @@ def test_show_sql_touches_nothing_and_what_it_shows_runs(
 def test_role_that_connect_lets_push_needs_to_be_no_superuser(database: Database, admin: str) -> None:
     database.execute(f"GRANT CREATE ON SCHEMA public TO {admin}")
     connect(database.dsn, pusher=admin, set_passwords=False)
-    assert exit_code("push", EXAMPLE, "--database-url", database.dsn_as(admin)) == 0
+    assert exit_code("push", EXAMPLE, "--migrate", "--database-url", database.dsn_as(admin)) == 0
 
 
 def test_role_that_may_not_create_roles_is_told_so(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ def test_uninstall_prints_what_it_would_run_and_runs_it_when_told_to(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = dump(database)
-    assert exit_code("push", EXAMPLE) == 0
+    assert exit_code("push", EXAMPLE, "--migrate") == 0
     capsys.readouterr()
     installed = dump(database)
     assert exit_code("uninstall") == 0
@@ -101,7 +101,7 @@ def test_uninstall_prints_what_it_would_run_and_runs_it_when_told_to(
 def test_uninstall_that_is_refused_says_why_and_removes_nothing(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exit_code("push", EXAMPLE) == 0
+    assert exit_code("push", EXAMPLE, "--migrate") == 0
     database.execute("CREATE VIEW mine AS SELECT pgsync.organization_id()")
     installed = dump(database)
     assert exit_code("uninstall", "--run", "--yes") == EXIT_REFUSED

@@ -11,12 +11,13 @@ import pytest
 
 from pgsync import sqlfiles
 from pgsync.errors import PgsyncError
-from pgsync.push import PushError, PushResult, install, push
+from pgsync.push import Limits, PushError, PushResult, install, push
 from pgsync.schema import Field, Model, Ref, Schema
 from tests.postgres import Database, run_server
 from tests.sql.dump import dump, psql
 
 WAIT_SECONDS = 20.0
+IMPATIENT = Limits(lock_timeout_seconds=0.1, patience_seconds=0)
 NOT_OF_THE_SCHEMA = (  # tables that say when something was done
     "--exclude-table-data=pgsync_private.migration",
     "--exclude-table-data=pgsync_private.schema_version",
@@ -248,7 +249,7 @@ def test_two_pushes_at_once_come_one_after_the_other(database: Database) -> None
 
     def run() -> None:
         try:
-            results.append(push(database.dsn, one(), lock_timeout_seconds=WAIT_SECONDS))
+            results.append(push(database.dsn, one(), limits=Limits(patience_seconds=WAIT_SECONDS)))
         except Exception as error:  # noqa: BLE001  the test looks at it
             results.append(error)
 
@@ -266,7 +267,7 @@ def test_push_waits_for_another_push_only_so_long(database: Database) -> None:
     install(database.dsn)
     with database.connect(autocommit=False) as other:
         other.execute("SELECT pg_advisory_xact_lock(hashtextextended('pgsync push', 0))")
-        error = failure(lambda: push(database.dsn, one(), lock_timeout_seconds=0.1))
+        error = failure(lambda: push(database.dsn, one(), limits=IMPATIENT))
     assert error.code == "migration_failed"
     assert "another push" in error.message
 
@@ -276,7 +277,7 @@ def test_push_waits_for_a_writer_only_so_long_and_says_where(database: Database)
     before = dump(database, "--schema-only")
     with database.connect(autocommit=False) as writer:
         writer.execute("UPDATE tasks SET title = 'held'")
-        error = failure(lambda: push(database.dsn, two(), lock_timeout_seconds=0.1))
+        error = failure(lambda: push(database.dsn, two(), limits=IMPATIENT))
         assert error.code == "migration_failed"
         assert "tasks" in error.message
         assert "lock" in error.message

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgsync.compile import Bundle, compile_schema
+from pgsync.compile import Bundle, bundle_files, compile_schema
 from pgsync.names import literal
 from pgsync.schema import Schema, SchemaError
 
@@ -109,10 +109,21 @@ def test_every_statement_has_an_identity_of_its_own() -> None:
 
 
 def test_bundle_is_one_transaction_that_waits_for_nobody_for_long() -> None:
-    text = compiled(document()).text()
+    text = bundle_files(compiled(document()), migrate=True)["push.sql"]
     assert text.count("\nBEGIN;\n") == text.count("\nCOMMIT;\n") == 1
     assert "SET LOCAL lock_timeout" in text
+    assert "SET LOCAL statement_timeout" in text
 
 
-def test_tables_can_be_left_out() -> None:
-    assert "CREATE TABLE" not in compiled(document()).text(tables=False)
+def test_bundle_makes_no_table_unless_it_may() -> None:
+    made = [bundle_files(compiled(document()), migrate=migrate)["push.sql"] for migrate in (False, True)]
+    assert ["CREATE TABLE public.tasks" in text for text in made] == [False, True]
+
+
+def test_every_file_of_a_bundle_says_what_it_does_and_how_to_undo_it() -> None:
+    bundle = compiled(document())
+    for name, text in bundle_files(bundle, migrate=True).items():
+        head = text[: text.index("\n", text.index("-- Run:"))]
+        assert all(line.startswith("--") for line in head.splitlines()), name
+        for word in ("Made by pgsync", bundle.schema.hash, "Locks:", "Grants:", "Undo:"):
+            assert word in head, (name, word)

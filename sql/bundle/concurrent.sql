@@ -1,0 +1,60 @@
+-- pgsync: what cannot be in the transaction of push.sql, because it may take long: indexes and references of tables with rows.
+-- Made by pgsync {{ version }} from the schema with hash {{ hash }}, definition {{ definition_hash }}.
+-- Models: {{ keys | join(", ") or "none" }}.
+{% if migrate %}
+-- Creates: indexes and foreign keys of the models that a table lacks which pgsync made earlier; tables of others are left alone.
+--   A table that push.sql has just made has them already. An index that an interrupted run left invalid is dropped and built again.
+-- Locks: SHARE UPDATE EXCLUSIVE while an index is built or rows are read, so that everybody goes on reading and writing; SHARE ROW EXCLUSIVE
+--   on both tables for the moment in which a reference is added.
+-- Grants: none.
+-- Undo: DROP INDEX CONCURRENTLY, ALTER TABLE .. DROP CONSTRAINT.
+-- Run: psql -X -v ON_ERROR_STOP=1 -f concurrent.sql, after push.sql; again after an interruption.
+SET lock_timeout = '5s';
+SET search_path = '';
+SET client_min_messages = 'warning';
+{% for t in tables if t.indexes or t.references %}
+
+
+-- ===== {{ t.key }} =====
+SELECT COALESCE(pg_catalog.obj_description(pg_catalog.to_regclass({{ t.literal }}), 'pg_class') LIKE '[pgsync model=%', false) AS ours
+\gset
+{% for i in t.indexes %}
+
+SELECT
+  :'ours' AND (i.indexrelid IS NULL OR NOT i.indisvalid) AS build,
+  COALESCE(:'ours' AND NOT i.indisvalid, false) AS broken
+FROM (SELECT pg_catalog.to_regclass({{ i.literal }}) AS oid) AS c
+LEFT JOIN pg_catalog.pg_index AS i
+  ON i.indexrelid = c.oid
+\gset
+\if :broken
+DROP INDEX CONCURRENTLY {{ i.qualified }};
+\endif
+\if :build
+-- It waits for the transactions that are under way; nobody waits for it.
+SET lock_timeout = 0;
+{{ i.concurrently }}
+SET lock_timeout = '5s';
+\endif
+{% endfor %}
+{% for r in t.references %}
+
+SELECT
+  :'ours' AND c.oid IS NULL AS missing,
+  :'ours' AND c.oid IS NULL OR COALESCE(:'ours' AND NOT c.convalidated, false) AS unread
+FROM (SELECT pg_catalog.to_regclass({{ t.literal }}) AS oid) AS t
+LEFT JOIN pg_catalog.pg_constraint AS c
+  ON c.conrelid = t.oid
+  AND c.conname = {{ r.literal }}
+\gset
+\if :missing
+{{ r.not_valid }}
+\endif
+\if :unread
+ALTER TABLE {{ t.table }} VALIDATE CONSTRAINT {{ r.name }};
+\endif
+{% endfor %}
+{% endfor %}
+{% else %}
+-- Nothing: this bundle makes no table and alters none (`pgsync compile --migrate` does). Indexes on your own tables are yours to decide.
+{% endif %}

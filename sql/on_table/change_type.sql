@@ -1,0 +1,20 @@
+-- Field {{ field }} of model {{ key }} has another type. Only while the table is empty: nothing is to be rewritten then.
+DO $empty$
+BEGIN
+  IF EXISTS (SELECT FROM {{ table }}) THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS202',
+      MESSAGE = 'the table has rows by now, so a column of it cannot change its type',
+      HINT = 'Add a field of the new type, copy the values, then let the old one leave the schema.';
+  END IF;
+END
+$empty$;
+ALTER TABLE {{ table }} DROP CONSTRAINT IF EXISTS {{ check }};
+ALTER TABLE {{ table }} ALTER COLUMN {{ column }} DROP DEFAULT;
+ALTER TABLE {{ table }} ALTER COLUMN {{ column }} TYPE {{ type }} USING NULL::{{ type }};
+{% if default %}
+ALTER TABLE {{ table }} ALTER COLUMN {{ column }} SET DEFAULT {{ default }};
+{% endif %}
+{% if constraint %}
+ALTER TABLE {{ table }} ADD {{ constraint }} NOT VALID;
+{% endif %}

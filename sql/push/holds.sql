@@ -1,0 +1,6 @@
+-- Whether {{ what }}. Reads only.
+SELECT EXISTS (
+  SELECT
+  FROM {{ table }} AS t
+  WHERE {{ condition }}
+);

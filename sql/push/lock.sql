@@ -1,0 +1,1 @@
+LOCK TABLE {{ table }} IN {{ mode }} MODE{{ " NOWAIT" if nowait }};

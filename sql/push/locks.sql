@@ -1,0 +1,3 @@
+{% for mode, tables in locks %}
+LOCK TABLE {{ tables | join(", ") }} IN {{ mode }} MODE;
+{% endfor %}

@@ -1,0 +1,181 @@
+"""A bundle applied by hand and a push end in the same catalog, and what the bundle puts in comes out again."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+
+from pgsync.compile import bundle_files, compile_schema
+from pgsync.push import migrate, push
+from pgsync.schema import Field, Model, Ref, Schema
+from tests.golden.cases import schema_of
+from tests.postgres import Database, Server
+from tests.sql.dump import dump, psql
+from tests.sql.test_uninstall import BEFORE
+from tests.sql.test_uninstall import schema as adopting
+
+APPLIED = ("roles.sql", "push.sql", "concurrent.sql")
+NOT_WHEN = (  # tables that say when something was done, and rows
+    "--exclude-table-data=pgsync_private.migration",
+    "--exclude-table-data=pgsync_private.schema_version",
+    "--exclude-table-data=pgsync_private.setting",
+    "--exclude-table-data=pgsync_private.installed_object",
+    "--exclude-table-data=pgsync_private.change*",
+    "--exclude-table-data=public.*",
+)
+VERSIONS = (
+    "SELECT version, state, hash, definition_hash, document, models FROM pgsync_private.schema_version ORDER BY version"
+)
+
+
+@pytest.fixture
+def other(server: Server) -> Iterator[Database]:
+    """A second database."""
+    created = server.create_database()
+    try:
+        yield created
+    finally:
+        created.drop()
+
+
+def first() -> Schema:
+    class Task(Model):
+        title: str
+        status: Literal["todo", "done"] = "todo"
+
+    return Schema(Task)
+
+
+def second() -> Schema:
+    class Project(Model):
+        name: str
+
+    class Task(Model):
+        title: str
+        status: Literal["todo", "doing", "done"] = "todo"
+        owner: str | None = Field(None, index=True)
+        project_id: Ref[Project] | None = Field(None)
+
+    return Schema(Project, Task)
+
+
+def files(schema: Schema, *, tables: bool = True) -> dict[str, str]:
+    return dict(bundle_files(compile_schema(schema.resolved), migrate=tables))
+
+
+def by_hand(database: Database, schema: Schema, *, tables: bool = True) -> None:
+    bundle = files(schema, tables=tables)
+    for name in APPLIED:
+        psql(database, bundle[name])
+
+
+def catalog(database: Database) -> tuple[str, object, object]:
+    objects = "SELECT model, kind, identity, hash FROM pgsync_private.installed_object ORDER BY 2, 3"
+    return dump(database, *NOT_WHEN), database.execute(VERSIONS), database.execute(objects)
+
+
+@pytest.mark.parametrize("name", ["tasks", "wide"])
+def test_bundle_and_push_make_the_same_of_an_empty_database(database: Database, other: Database, name: str) -> None:
+    by_hand(database, schema_of(name))
+    push(other.dsn, schema_of(name))
+    assert catalog(database) == catalog(other)
+    assert not push(database.dsn, schema_of(name)).changed
+    once = catalog(database)
+    by_hand(database, schema_of(name))
+    assert catalog(database) == once, "a second time changed something"
+
+
+def test_bundle_and_push_make_the_same_on_tables_of_others(database: Database, other: Database) -> None:
+    for each in (database, other):
+        each.execute(BEFORE)
+    by_hand(database, adopting(), tables=False)
+    push(other.dsn, adopting(), migrate=False)
+    assert catalog(database) == catalog(other)
+
+
+def test_bundle_and_push_make_the_same_of_an_older_version(database: Database, other: Database) -> None:
+    for each in (database, other):
+        push(each.dsn, first())
+        each.execute("INSERT INTO tasks (organization_id, id, title) VALUES ('acme', 't1', 'x')")
+        migrate(each.dsn, second())
+    by_hand(database, second(), tables=False)
+    push(other.dsn, second(), migrate=False)
+    assert catalog(database) == catalog(other)
+    assert not push(database.dsn, second()).changed
+
+
+def test_bundle_is_refused_by_a_version_that_has_more(database: Database) -> None:
+    push(database.dsn, second())
+    before = dump(database)
+    with pytest.raises(AssertionError, match=r"model projects.*pgsync push schema\.py --dry-run"):
+        run(database, files(first())["push.sql"])
+    assert dump(database) == before
+
+
+def test_bundle_names_every_table_and_column_that_is_missing(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE tasks (organization_id text, id text, title text, PRIMARY KEY (organization_id, id))"
+    )
+    with pytest.raises(AssertionError) as refused:
+        run(database, "".join(files(second(), tables=False)[name] for name in APPLIED))
+    said = str(refused.value)
+    assert "projects" in said
+    assert "status" in said
+    assert "owner" in said
+    assert "pgsync migrate" in said
+    assert "CREATE SCHEMA" not in dump(database)
+
+
+def test_bundle_repairs_an_index_that_was_interrupted(database: Database) -> None:
+    by_hand(database, second())
+    database.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_organization_id_owner_idx'::regclass;"
+        "ALTER TABLE tasks DROP CONSTRAINT tasks_project_id_fkey"
+    )
+    psql(database, files(second())["concurrent.sql"])
+    assert database.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    assert database.execute("SELECT convalidated FROM pg_constraint WHERE conname = 'tasks_project_id_fkey'") == [
+        (True,)
+    ]
+
+
+def test_bundle_leaves_indexes_of_tables_of_others_alone(database: Database) -> None:
+    push(database.dsn, second())
+    database.execute("COMMENT ON TABLE tasks IS 'ours'; DROP INDEX tasks_organization_id_owner_idx")
+    before = dump(database)
+    psql(database, files(second())["concurrent.sql"])
+    assert dump(database) == before
+
+
+def test_revert_leaves_the_database_as_it_was(database: Database) -> None:
+    database.execute(BEFORE)
+    before = dump(database)
+    by_hand(database, adopting(), tables=False)
+    assert dump(database) != before
+    revert = files(adopting())["revert.sql"]
+    psql(database, revert)
+    assert dump(database) == before
+    psql(database, revert)
+
+
+def test_revert_keeps_tables_that_pgsync_made_with_their_rows(database: Database) -> None:
+    by_hand(database, second())
+    database.execute("INSERT INTO tasks (organization_id, id, title) VALUES ('acme', 't1', 'x')")
+    psql(database, files(second())["revert.sql"])
+    assert database.execute("SELECT id FROM tasks") == [("t1",)]
+    assert "pgsync" not in dump(database)
+
+
+def run(database: Database, script: str) -> None:
+    """As `psql`, with what the server says of an error in full."""
+    said = subprocess.run(
+        [str(database.server.program("psql")), database.url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr.replace("\n", " ")
