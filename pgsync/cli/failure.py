@@ -5,6 +5,7 @@ An error that is not expected here is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import sys
 from dataclasses import dataclass
 from typing import Final
@@ -78,6 +79,8 @@ def explain(error: Exception) -> Failure | None:
             return Failure(error.code, str(error), str(remedy) if remedy else None)
         case psycopg.Error():
             return _of_database(error)
+        case OSError(errno=errno.EADDRINUSE):
+            return Failure("configuration", "the port is in use", "choose another with --port, or 0 for a free one")
         case _:
             return None
 
