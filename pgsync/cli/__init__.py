@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "migrate": "Make and alter the tables of a schema.",
     "compile": "Write the SQL that a schema becomes, for a DBA to read and apply.",
     "serve": "Run a gateway on a database that a schema was pushed to.",
+    "status": "Show what is installed, which gateways are connected, and how far behind they are.",
     "slots": "List the replication slots of gateways, and drop what nobody reads.",
     "uninstall": "Take pgsync out of your database, or print the SQL that does.",
     "doctor": "Say what is wrong in your database, or will be, and what to do.",

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 
 from pgsync import sqlfiles
 from pgsync.cli import options
-from pgsync.cli.table import size, span, table
+from pgsync.cli.table import moment, size, span, table
 from pgsync.config import admin_url
 from pgsync.errors import PgsyncError
 from pgsync.names import SLOT_PREFIX
@@ -91,7 +91,7 @@ def _row(slot: Slot) -> list[str]:
         slot.name,
         slot.database,
         slot.state,
-        "-" if slot.since is None else f"{slot.since.astimezone():%Y-%m-%d %H:%M:%S}",
+        moment(slot.since),
         size(slot.lag_bytes),
         span(slot.lag_seconds),
         size(slot.retained_bytes),
@@ -106,9 +106,10 @@ def _word(flag: bool | None) -> str:
     return {True: "yes", False: "no", None: "-"}[flag]
 
 
-def _read(
-    connection: psycopg.Connection[Any], *, name: str | None, orphaned_hours: float = ORPHANED_HOURS
+def read_slots(
+    connection: psycopg.Connection[Any], *, name: str | None = None, orphaned_hours: float = ORPHANED_HOURS
 ) -> list[Slot]:
+    """The slots of this cluster, or the one of this name."""
     parameters = {"name": name, "orphaned_seconds": orphaned_hours * 3600}
     with connection.cursor(row_factory=class_row(Slot)) as cursor:
         return cursor.execute(sqlfiles.read("slots/list.sql"), parameters).fetchall()
@@ -134,7 +135,7 @@ def command(context: click.Context, database_url: str | None, as_json: bool, orp
         context.obj = database_url
         return
     with psycopg.connect(admin_url(database_url)) as connection:
-        slots = _read(connection, name=None, orphaned_hours=orphaned_hours)
+        slots = read_slots(connection, orphaned_hours=orphaned_hours)
     if as_json:
         click.echo(json.dumps([slot.as_json() for slot in slots], indent=2))
         return
@@ -172,7 +173,7 @@ def drop(outer_url: str | None, database_url: str | None, yes: bool, name: str) 
     if not name.startswith(SLOT_PREFIX):
         name = SLOT_PREFIX + name
     with psycopg.connect(admin_url(database_url or outer_url), autocommit=True) as connection:
-        found = _read(connection, name=name)
+        found = read_slots(connection, name=name)
         if not found:
             raise PgsyncError("entity_not_found", f"no slot {name}", details={"hint": "see `pgsync slots`"})
         (slot,) = found

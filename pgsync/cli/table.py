@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -38,3 +39,8 @@ def span(seconds: float | None) -> str:
     parts = [(days, "d"), (hours, "h"), (minutes, "m"), (whole, "s")]
     told = [f"{count}{unit}" for count, unit in parts if count]
     return " ".join(told[:2]) or "0s"
+
+
+def moment(at: datetime | None) -> str:
+    """In the time of this machine; `-` for what nobody knows."""
+    return "-" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from pgsync import log
 from pgsync.log import Event
 from pgsync.models import EMPTY
+from pgsync.names import MAX_BYTES
 from pgsync.stream.connect import ConnectionLostError, Replication, SlotActiveError, System, format_lsn
 from pgsync.stream.listener import Listener
 from pgsync.stream.server import check_synchronous, explain_refusal, tell_limits
@@ -150,4 +151,4 @@ class SlotSource:
 
 def application_name(slot: str) -> str:
     """What the walsender of a slot is called in pg_stat_replication, and in synchronous_standby_names."""
-    return f"pgsync stream {slot}"
+    return f"pgsync stream {slot}"[:MAX_BYTES]  # as the server cuts it

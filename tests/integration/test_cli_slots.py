@@ -1,4 +1,4 @@
-"""`pgsync slots`: what a gateway holds back in the server is seen, and nothing goes without being asked for."""
+"""`pgsync slots` and `pgsync status`: what gateways hold back in the server is seen, and who they are."""
 
 from __future__ import annotations
 
@@ -87,3 +87,32 @@ def test_slot_whose_position_no_checkpoint_follows_is_orphaned(
     pushed.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [f"pgsync_{pushed.name}"])
     slot = listed(pushed, capsys)
     assert (slot["state"], slot["checkpointKnown"]) == ("orphaned", False)
+
+
+async def test_status_tells_who_is_connected_and_how_far(pushed: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("status") == 0
+    assert "no gateway is connected" in capsys.readouterr().out
+    async with running(pushed, pushed.name) as a:
+        pushed.execute("INSERT INTO tasks (id, organization_id) VALUES ('t1', 'o1')")
+        await a.has(1)
+
+        await until(lambda: status(capsys)["lastSyncId"] == a.feed.head, "a checkpoint")
+        told = status(capsys)
+        assert told["schema"]["version"] == 1
+        (deployment,) = told["deployments"]
+        assert (deployment["deployment"], deployment["gateways"], deployment["workers"]) == (pushed.name, 1, False)
+        assert deployment["addresses"] == ["local"]
+        assert deployment["slot"]["state"] == "active"
+        assert exit_code("status") == 0
+        said = capsys.readouterr().out
+        assert f"up to {a.feed.head}" in said
+        assert "active" in said
+    await until(lambda: status(capsys)["deployments"][0]["gateways"] == 0, "its session to be gone")
+    (deployment,) = status(capsys)["deployments"]
+    assert deployment["slot"]["state"] == "inactive"
+
+
+def status(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    assert exit_code("status", "--json") == 0
+    return dict(json.loads(capsys.readouterr().out))
