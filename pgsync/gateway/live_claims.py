@@ -21,6 +21,7 @@ from pgsync.gateway.scopes import Scopes
 
 MAX_WAITING: Final = 64
 MAX_CLAIMS: Final = 1000
+FINISH_SECONDS: Final = 3.0
 MAX_TTL_MS: Final = 24 * 60 * 60 * 1000
 
 _BEGIN = Statement(b"SELECT pgsync.begin_claim_v1($1::jsonb, $2::jsonb)", b"begin_claim_v1")
@@ -54,6 +55,8 @@ class ClaimFrames:
         self._lines = lines
         self._scopes = scopes
         self._waiting: asyncio.Queue[tuple[str, Payload]] = asyncio.Queue(MAX_WAITING)
+        self._is_ending = False
+        self._task: asyncio.Task[None] | None = None
         self._handlers: Mapping[str, Callable[[Payload], Awaitable[None]]] = {
             "claim_begin": self._begin,
             "claim_abandon": self._abandon,
@@ -72,10 +75,28 @@ class ClaimFrames:
         await self._waiting.put((kind, payload))
 
     async def run(self) -> None:
-        """Answers the frames until it is cancelled."""
-        while True:
+        """Answers the frames until it is cancelled; `finish` must follow."""
+        self._task = asyncio.create_task(self._take_each())
+        await asyncio.shield(self._task)
+
+    async def _take_each(self) -> None:
+        while not (self._is_ending and self._waiting.empty()):
             kind, payload = await self._waiting.get()
-            await self._handlers[kind](payload)
+            if kind == "claim_abandon" or not self._is_ending:
+                await self._handlers[kind](payload)
+
+    async def finish(self) -> None:
+        """The client has gone: what it asked for last is done, and what it gave back before it went is given back."""
+        self._is_ending = True
+        if self._task is None:
+            return
+        if self._waiting.empty():
+            self._waiting.put_nowait(("release", {}))  # for one that waits to take
+        await asyncio.wait({self._task}, timeout=FINISH_SECONDS)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            self._task.exception()  # `run` has raised it, if it was still there
 
     # --- row claims ---------------------------------------------------------------------------------------------------
 

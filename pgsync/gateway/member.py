@@ -46,6 +46,7 @@ class Outbox:
         self._waiting: OrderedDict[Hashable, _Waiting] = OrderedDict()
         self._wake: asyncio.Future[None] | None = None
         self._on_overflow: Callable[[], object] | None = on_overflow
+        self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -64,10 +65,23 @@ class Outbox:
     def post(self, frame: Frame) -> asyncio.Future[None]:
         """Sends the frame in its order; done when it is sent: who asks much and reads little has to wait."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(object(), _Waiting(frame, None, done))
+        if self._is_closed:
+            done.set_result(None)
+        else:
+            self._put(object(), _Waiting(frame, None, done))
         return done
 
+    def close(self) -> None:
+        """Nobody reads any more: what waits is forgotten, and so is what comes."""
+        self._is_closed = True
+        for waiting in self._waiting.values():
+            if waiting.done is not None and not waiting.done.done():
+                waiting.done.set_result(None)
+        self._waiting.clear()
+
     def _put(self, key: Hashable, waiting: _Waiting) -> None:
+        if self._is_closed:
+            return
         old = self._waiting.get(key)
         self._waiting[key] = waiting if old is None else _Waiting(waiting.frame, waiting.sent or old.sent, None)
         if self._wake is not None and not self._wake.done():

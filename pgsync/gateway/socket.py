@@ -126,6 +126,8 @@ class Socket:
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
+            self._member.outbox.close()
+            await self._claims.finish()
             self._scopes.close()
             self._coordination.leave(self._member)
 

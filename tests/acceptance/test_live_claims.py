@@ -215,6 +215,19 @@ async def test_announced_again_after_a_reconnect_it_is_the_same_lease(world: Wor
         assert (rejected["frame"], rejected["reason"]) == ("claim_rejected", "expired")
 
 
+async def test_claim_given_back_with_the_last_frame_is_free(world: World) -> None:
+    a, b = world.client(participant="a"), world.client(participant="b")
+    for number in range(10):
+        async with a.socket() as socket:
+            await socket.send("claim_begin", {"claimId": f"c-{number}", **TASK})
+            await socket.send("claim_abandon", {"claimId": f"c-{number}"})
+
+    async def free() -> bool:
+        return contract.claims(await b.get("/api/v1/claims?model=tasks&id=t1")) == []
+
+    await until(free, "nothing is left of them")
+
+
 async def test_holder_and_waiter_hear_that_their_time_is_over(world: World) -> None:
     a, b, c = (world.client(participant=name) for name in "abc")
     async with a.socket() as first, a.socket() as tab, b.socket() as second:
