@@ -25,7 +25,7 @@ from pgsync.gateway.commit_queue import CommitQueue
 from pgsync.gateway.commit_records import CommitRecords
 from pgsync.gateway.commits import Committer
 from pgsync.gateway.coordination import Coordination
-from pgsync.gateway.credentials import Credentials, SessionEnder
+from pgsync.gateway.credentials import Credentials, SessionEnder, ended_credentials
 from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier
 from pgsync.gateway.live import Live
@@ -184,13 +184,20 @@ async def serve(
 
                 case {"t": "rotated", "capabilityId": str(capability_id), "expiresAt": str(expires_at)}:
                     authenticator.forget(capability_id)
-                    grace_seconds = seconds_until(expires_at)
-                    end = partial(live.close_sessions_of, capability_id, expired=True)
-                    asyncio.get_running_loop().call_later(grace_seconds, end)
+                    end_later(capability_id, expires_at)
+
+        def end_later(capability_id: str, expires_at: str) -> None:
+            end = partial(live.close_sessions_of, capability_id, expired=True)
+            asyncio.get_running_loop().call_later(seconds_until(expires_at), end)
 
         async def on_gap() -> None:
             authenticator.forget_all()
             await schema.refresh()
+            for capability_id, status, expires_at in await ended_credentials(reads, live.capability_ids):
+                if status == "revoked" or expires_at is None:
+                    sessions.end(capability_id)
+                else:
+                    end_later(capability_id, expires_at)
 
         notifications = Notifications(config.database_url, on_message=on_message, on_gap=on_gap)
         listening = asyncio.create_task(notifications.run(), name="notifications")

@@ -27,6 +27,7 @@ REMEMBERED_ENDINGS: Final = 1000
 _MINT = Statement(b"SELECT pgsync.mint_credential_v1($1::jsonb, $2::jsonb)", b"mint_credential_v1")
 _ROTATE = Statement(b"SELECT pgsync.rotate_credential_v1($1::jsonb, $2::jsonb)", b"rotate_credential_v1")
 _END = Statement(b"SELECT pgsync.end_credential_v1($1::jsonb, $2::text)", b"end_credential_v1")
+_ENDED = Statement(b"SELECT pgsync.ended_credentials_v1($1::jsonb)", b"ended_credentials_v1")
 _SHOW = Statement(b"SELECT pgsync.credential_v1($1::jsonb, $2::text)", b"credential_v1")
 
 _COMMON: Final = {"ttlSeconds", "syncGroups", "label", "organizationId", "onBehalfOf"}
@@ -63,6 +64,13 @@ class SessionEnder:
         while len(self._closed) > REMEMBERED_ENDINGS:
             self._closed.popitem(last=False)
         return closed
+
+
+async def ended_credentials(database: Database, capability_ids: Iterable[str]) -> list[tuple[str, str, str | None]]:
+    """Those of the credentials that ended, or were given an end, while nobody listened: id, status, when it ends."""
+    (result,) = await database.run([Call(_ENDED, (orjson.dumps(sorted(capability_ids)),))])
+    found: list[dict[str, Any]] = orjson.loads(result.get_value(0, 0) or b"[]")
+    return [(ended["capabilityId"], ended["status"], ended["expiresAt"]) for ended in found]
 
 
 class Credentials:

@@ -123,6 +123,11 @@ class Live:
         code, reason = (CREDENTIAL_EXPIRED, "credential_expired") if expired else (CREDENTIAL_REVOKED, "apikey_revoked")
         return sum(socket.end(code, reason) for socket in found)
 
+    @property
+    def capability_ids(self) -> set[str]:
+        """The credentials that have sockets here."""
+        return {found for socket in self._sockets if (found := socket.capability_id) is not None}
+
     async def close(self) -> None:
         """Tells every client to connect elsewhere."""
         await asyncio.gather(*(socket.close(GOING_AWAY, "the gateway stops") for socket in list(self._sockets)))

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from pgsync import names
+from pgsync.gateway.database import DatabaseUnavailableError
 from pgsync.log import Event, emit
 
 RETRY_SECONDS: Final = 1.0
@@ -42,7 +43,8 @@ class Notifications:
                     await self._on_gap()
                     async for notice in connection.notifies():
                         await self._on_message(_parse(notice.payload))
-            except psycopg.OperationalError as error:
+            except (psycopg.Error, DatabaseUnavailableError) as error:
+                # Also when what an announcement asks for cannot be had now: connecting again asks for all of it.
                 emit(Event.DATABASE_UNAVAILABLE, error=error)
             await asyncio.sleep(RETRY_SECONDS)
 

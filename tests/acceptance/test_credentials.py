@@ -264,6 +264,30 @@ async def test_revocation_reaches_the_other_gateways(world: World) -> None:
         assert (await elsewhere.get("/api/auth/identity")).error[:2] == (401, "apikey_revoked")
 
 
+@pytest.mark.parametrize("rotated", [False, True], ids=["revoked", "rotated"])
+async def test_session_that_ended_while_its_gateway_could_not_hear_of_it_is_closed_all_the_same(
+    world: World, rotated: bool
+) -> None:
+    owner = world.client()
+    kept, ended = await mint(owner), await mint(owner)
+    async with world.with_key(ended["token"]).socket() as socket, world.with_key(kept["token"]).socket() as other:
+        await socket.sync()
+        await other.sync()
+        deaf = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        deaf += " WHERE datname = current_database() AND application_name = 'pgsync gateway notifications'"
+        if rotated:
+            end = "UPDATE pgsync_private.credential SET rotated_to = 'cap_new', expires_at = now()"
+        else:
+            end = "UPDATE pgsync_private.credential SET revoked_at = now()"
+        world.database.execute(f"{deaf}; {end} WHERE id = '{ended['capabilityId']}'")
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while (message := await socket.raw.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+        assert message.data == (4001 if rotated else 4003)
+        await other.send("ping")
+        await other.wait_for("pong")
+
+
 async def test_session_may_end_itself(world: World) -> None:
     answer = await mint(world.client())
     session = world.with_key(answer["token"])
