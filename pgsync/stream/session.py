@@ -15,7 +15,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import merge
 from typing import TYPE_CHECKING, Final
@@ -391,8 +391,9 @@ class Session:
     ) -> None:
         self.organization = organization
         self._readable = readable
-        self._reader = reader
         self.groups = frozenset(groups)
+        # `actor.groups` of a rule are those that the session is for, as in the rows that it is bootstrapped with.
+        self._reader = None if reader is None else replace(reader, groups=self.groups)
         self.acknowledged = 0
         self.ends: list[int | None] = []
         self._router = router
@@ -441,6 +442,8 @@ class Session:
         What new groups show of the past is not sent: the client loads it after this call, so that nothing is missed.
         """
         self.groups = frozenset(groups)
+        if self._reader is not None:
+            self._reader = replace(self._reader, groups=self.groups)
         self._join(keys_of_session(self.organization, self.groups))
 
     def start_at_head(self) -> None:

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgsync.expression import Reader, compile_rule
+from pgsync.expression.parse import parse_rule
 from pgsync.models import Field, Group, Kind, Model
 from pgsync.stream.ring import Fallen, Ring
 from pgsync.stream.route import Router
 from pgsync.stream.session import FRAME_BYTES, Session, cursor_decode, cursor_encode
 from pgsync.stream.timeline import Snapshot, Timeline
-from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Origin, Transaction
+from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Judged, Origin, Transaction
 
 FIELDS = (Field(name="id", column="id", kind=Kind.TEXT, sql_type="text"),)
 TASK = Model("tasks", "Task", "task", "public", "tasks", "id", "organization_id", FIELDS)
@@ -33,6 +35,7 @@ DOCUMENT = Model(
     FIELDS,
     (Group("project", "project_id"),),
 )
+TITLE = Field(name="title", column="title", kind=Kind.TEXT, sql_type="text")
 COMMITTED_AT = "2026-01-02T03:04:05.000Z"
 TIME_LIMIT_SECONDS = 5
 
@@ -444,6 +447,23 @@ def test_groups_change_while_connected() -> None:
     session.update_groups(["project:p2"])
     stream.commit(row(groups=("project:p1",)))
     stream.commit(row(groups=("project:p2",)))
+    assert ids(session.take()) == [[3]]
+
+
+def test_rule_on_the_actors_groups_is_judged_by_those_that_the_session_is_for() -> None:
+    stream = Stream()
+    held = frozenset({"org:a", "team:t1"})
+    session = stream.router.open("a", ["org:a"], reader=Reader("u1", "user", "a", held))
+
+    def titled(title: str) -> Change:
+        matches = compile_rule(parse_rule("title = ANY (actor.groups)", [TITLE]))
+        return row("I", judged=Judged(matches, {"title": title}, None))
+
+    stream.commit(titled("team:t1"))
+    stream.commit(titled("org:a"))
+    assert ids(session.take()) == [[2]]
+    session.update_groups(held)
+    stream.commit(titled("team:t1"))
     assert ids(session.take()) == [[3]]
 
 
