@@ -13,14 +13,14 @@ from tests import postgres
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    oracle = parser.getgroup("oracle", "tests/oracle")
+    oracle.addoption("--oracle-seed", type=int, metavar="N", help="run this seed alone")
+    oracle.addoption("--oracle-steps", type=int, metavar="M", help="run so many steps, and say what was done")
     parser.addoption(
         "--postgres", default=postgres.DEFAULT, metavar="SERVER", help=f"run on {postgres.CHOICES} (default: embedded)"
     )
     parser.addoption(
         "--race-rounds", type=int, metavar="N", help="rounds of each race (default: as many as cost a few seconds)"
-    )
-    parser.addoption(
-        "--all-changes", action="store_true", help="every kind of change of a schema on empty, filled and busy tables"
     )
 
 

@@ -1,0 +1,412 @@
+"""Random schemas, each in two forms: the source that is pushed, and what the oracle believes of it.
+
+The oracle's form shares nothing with `pgsync`: read rules are trees of its own that say their SQL and their verdict,
+values become JSON by its own few lines, and who may see a row is written out below once more.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import orjson
+
+Row = Mapping[str, str | None]
+"""A row as the log has it: column -> Postgres's text form, None for NULL."""
+
+SCALARS: Final[Mapping[str, tuple[str, str]]] = {  # column -> (annotation, SQL type)
+    "title": ("str | None", "text"),
+    "body": ("str | None", "text"),
+    "status": ('Literal["open", "busy", "done"] | None', "text"),
+    "level": ("int | None", "integer"),
+    "private": ("bool | None", "boolean"),
+    "owner_id": ("str | None", "text"),
+    "team_id": ("str | None", "text"),
+    "due": ("date | None", "date"),
+    "data": ("JSON | None", "jsonb"),
+}
+STATUSES: Final = ("open", "busy", "done")
+PEOPLE: Final = ("ada", "bob", "bot")
+TEAMS: Final = ("t1", "t2", "t3")
+ORGANIZATIONS: Final = ("acme", "zeta")
+
+_BASE: Final[Mapping[str, tuple[str, str]]] = {  # column -> (wire name, SQL type)
+    "id": ("id", "text"),
+    "organization_id": ("organizationId", "text"),
+    "created_at": ("createdAt", "timestamptz"),
+    "updated_at": ("updatedAt", "timestamptz"),
+    "created_by": ("createdBy", "text"),
+}
+
+
+# --- who --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who reads. `readable` are the lower-cased typenames of the models it may read, None for all."""
+
+    organization: str
+    kind: str
+    id: str
+    groups: frozenset[str]
+    readable: frozenset[str] | None = None
+
+    def with_groups(self, groups: frozenset[str]) -> Identity:
+        """The same reader, subscribed to fewer groups."""
+        return Identity(self.organization, self.kind, self.id, groups, self.readable)
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+class Rule(Protocol):
+    """A boolean expression over a row and its reader, in SQL and as a verdict: True, False, or None for NULL."""
+
+    def sql(self) -> str: ...
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """`column = constant`, or `<>`; the constant is text, also of a number."""
+
+    column: str
+    value: str
+    negated: bool = False
+
+    def sql(self) -> str:
+        value = self.value if self.column == "level" else f"'{self.value}'"
+        return f"{self.column} {'<>' if self.negated else '='} {value}"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        value = row[self.column]
+        return None if value is None else (value == self.value) is not self.negated
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """`level >= constant`."""
+
+    value: int
+
+    def sql(self) -> str:
+        return f"level >= {self.value}"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        value = row["level"]
+        return None if value is None else int(value) >= self.value
+
+
+@dataclass(frozen=True, slots=True)
+class IsActor:
+    """`owner_id = actor.id`."""
+
+    def sql(self) -> str:
+        return "owner_id = actor.id"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        value = row["owner_id"]
+        return None if value is None else value == reader.id
+
+
+@dataclass(frozen=True, slots=True)
+class ActorIs:
+    """`actor.kind = constant`."""
+
+    kind: str
+
+    def sql(self) -> str:
+        return f"actor.kind = '{self.kind}'"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        return reader.kind == self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class InGroups:
+    """`title = ANY (actor.groups)`, where titles are sometimes the name of a group."""
+
+    def sql(self) -> str:
+        return "title = ANY (actor.groups)"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        value = row["title"]
+        return None if value is None else value in reader.groups
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """`status IN (..)`."""
+
+    values: tuple[str, ...]
+
+    def sql(self) -> str:
+        return "status IN (" + ", ".join(f"'{value}'" for value in self.values) + ")"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        value = row["status"]
+        return None if value is None else value in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """`private`."""
+
+    def sql(self) -> str:
+        return "private"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        value = row["private"]
+        return None if value is None else value == "t"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """`column IS NULL`."""
+
+    column: str
+
+    def sql(self) -> str:
+        return f"{self.column} IS NULL"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        return row[self.column] is None
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`NOT (..)`."""
+
+    term: Rule
+
+    def sql(self) -> str:
+        return f"NOT ({self.term.sql()})"
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        found = self.term.verdict(row, reader)
+        return None if found is None else not found
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`(..) AND (..)` or `(..) OR (..)`. `decides` is the verdict of one term that settles all: False for AND."""
+
+    decides: bool
+    terms: tuple[Rule, ...]
+
+    def sql(self) -> str:
+        return (" OR " if self.decides else " AND ").join(f"({term.sql()})" for term in self.terms)
+
+    def verdict(self, row: Row, reader: Identity) -> bool | None:
+        found = [term.verdict(row, reader) for term in self.terms]
+        if self.decides in found:
+            return self.decides
+        return None if None in found else not self.decides
+
+
+def random_rule(rng: random.Random, depth: int = 2) -> Rule:
+    """A rule that lets through some rows and some not, for most readers."""
+    if depth and rng.random() < 0.65:
+        if rng.random() < 0.25:
+            return Not(random_rule(rng, depth - 1))
+        return Chain(rng.random() < 0.6, tuple(random_rule(rng, depth - 1) for _ in range(rng.randint(2, 3))))
+    leaves: tuple[Rule, ...] = (
+        Equals("status", rng.choice(STATUSES), rng.random() < 0.4),
+        Equals("level", str(rng.randint(0, 5)), rng.random() < 0.5),
+        AtLeast(rng.randint(1, 5)),
+        IsActor(),
+        IsActor(),
+        ActorIs(rng.choice(("user", "agent"))),
+        InGroups(),
+        OneOf(tuple(sorted(rng.sample(STATUSES, 2)))),
+        Flag(),
+        Not(Flag()),
+        Missing(rng.choice(("owner_id", "status"))),
+    )
+    return rng.choice(leaves)
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A belongs-to column. `parent`: the row is in the groups of the row it refers to."""
+
+    column: str
+    target: str
+    parent: bool
+    on_delete: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model as the oracle knows it. `groups` are (kind, column); `late` columns come with a later version."""
+
+    typename: str
+    key: str
+    tenant: bool
+    scope: str | None
+    groups: tuple[tuple[str, str], ...]
+    rule: Rule | None
+    references: tuple[Reference, ...] = ()
+    late: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """The name of its table, which is the key."""
+        return self.key
+
+    def columns(self) -> dict[str, tuple[str, str]]:
+        """Column -> (wire name, SQL type), in no particular order."""
+        found = {name: value for name, value in _BASE.items() if self.tenant or name != "organization_id"}
+        found |= {name: (name, sql_type) for name, (_, sql_type) in SCALARS.items()}
+        found |= {reference.column: (reference.column, "text") for reference in self.references}
+        return found | {name: (name, "text") for name in self.late}
+
+    def writable(self) -> list[str]:
+        """The columns that anybody may write."""
+        return [*SCALARS, *(reference.column for reference in self.references), *self.late]
+
+    def organization(self, row: Row) -> str | None:
+        """Whose the row is; None when it is everybody's."""
+        return row["organization_id"] if self.tenant else None
+
+    def key_of(self, row: Row) -> tuple[str, str | None, str]:
+        """What tells the row from all others."""
+        row_id = row["id"]
+        assert row_id is not None
+        return self.key, self.organization(row), row_id
+
+    def groups_of(self, row: Row) -> frozenset[str]:
+        """The sync groups of a row (contract, section 0)."""
+        if self.groups:
+            return frozenset(f"{kind}:{value}" for kind, column in self.groups if (value := row[column]) is not None)
+        return frozenset({f"org:{row['organization_id']}"} if self.tenant else {"default"})
+
+    def shows(self, row: Row | None, reader: Identity) -> bool:
+        """Whether the reader may see the row; no row is never seen."""
+        if row is None or (reader.readable is not None and self.typename.lower() not in reader.readable):
+            return False
+        if self.tenant and row["organization_id"] != reader.organization:
+            return False
+        if not self.groups_of(row) & (reader.groups | {"default"}):
+            return False
+        return self.rule is None or self.rule.verdict(row, reader) is True
+
+    def to_json(self, row: Row) -> dict[str, Any]:
+        """The row as it is on the wire."""
+        return {wire: _value(sql_type, row.get(column)) for column, (wire, sql_type) in self.columns().items()}
+
+    def source(self) -> str:
+        """The class that declares it."""
+        options = [f"scope={self.scope!r}"] if self.scope else []
+        options += ["tenant=None"] if not self.tenant else []
+        roles = [f"{kind}:{column}" for kind, column in self.groups if column == "team_id"]
+        options += [f"groups={roles!r}"] if roles else []
+        options += [f"rule={self.rule.sql()!r}"] if self.rule is not None else []
+        lines = [f"class {self.typename}({', '.join(['Model', *options])}):"]
+        lines += [f"    {name}: {annotation} = None" for name, (annotation, _) in SCALARS.items()]
+        lines += [f"    {name}: str | None = None" for name in self.late]
+        for r in self.references:
+            target = f'Ref["{r.target}"]'
+            lines.append(f"    {r.column}: {target} | None = Field(None, parent={r.parent}, on_delete={r.on_delete!r})")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The models of one version, a target before what refers to it."""
+
+    models: tuple[Model, ...]
+    by_table: Mapping[str, Model] = field(init=False, repr=False, compare=False)
+    by_typename: Mapping[str, Model] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_table", {model.table: model for model in self.models})
+        object.__setattr__(self, "by_typename", {model.typename: model for model in self.models})
+
+    def source(self) -> str:
+        """The schema file to push."""
+        imports = (
+            "from datetime import date\nfrom typing import Literal\n\nfrom pgsync.schema import *\n"
+            "from pgsync.schema import JSON, Field, Model, Ref, Schema\n"
+        )
+        classes = "\n\n\n".join(model.source() for model in self.models)
+        names = ", ".join(model.typename for model in self.models)
+        return f"{imports}\n\n{classes}\n\n\nschema = Schema({names})\n"
+
+
+_NAMES: Final = ("Alpha", "Beta", "Gamma", "Delta", "Kappa", "Omega")
+
+
+def random_schema(rng: random.Random) -> Schema:
+    """Four or five models, one of every way in which rows can be visible, with rules on some of them."""
+    kinds = ["plain", "scope", "child", rng.choice(("team", "shared"))]
+    if rng.random() < 0.6:
+        kinds.append(rng.choice(("plain", "team", "shared", "shared team", "nephew")))
+    models: list[Model] = []
+    for name, kind in zip(_NAMES, kinds, strict=False):
+        models.append(_random_model(rng, name, kind, models))
+    return Schema(tuple(models))
+
+
+def _random_model(rng: random.Random, name: str, kind: str, before: list[Model]) -> Model:
+    scope = name.lower() if kind == "scope" else None
+    groups: list[tuple[str, str]] = [(scope, "id")] if scope else []
+    references: list[Reference] = []
+    if kind in ("child", "nephew"):
+        target = next(model for model in before if model.scope)
+        references.append(Reference(f"{target.typename.lower()}_id", target.typename, True, _on_delete(rng)))
+        groups.append((target.scope or "", references[0].column))
+    elif before and kind == "plain" and before[0].tenant:
+        references.append(Reference(f"{before[0].typename.lower()}_id", before[0].typename, False, _on_delete(rng)))
+    if kind in ("team", "shared team") or (kind in ("scope", "child") and rng.random() < 0.4):
+        groups.append(("team", "team_id"))
+    rule = random_rule(rng) if rng.random() < (0.75 if kind in ("plain", "child") else 0.35) else None
+    return Model(name, name.lower() + "s", not kind.startswith("shared"), scope, tuple(groups), rule, tuple(references))
+
+
+def _on_delete(rng: random.Random) -> str:
+    return rng.choice(("cascade", "cascade", "set null", "no action"))
+
+
+def grown(schema: Schema, rng: random.Random, version: int) -> Schema:
+    """The schema with one more column somewhere, or with one more model."""
+    if rng.random() < 0.4 and len(schema.models) < len(_NAMES):
+        name = _NAMES[len(schema.models)]
+        return Schema((*schema.models, Model(name, name.lower() + "s", True, None, (), None)))
+    at = rng.randrange(len(schema.models))
+    models = list(schema.models)
+    old = models[at]
+    models[at] = replace(old, late=(*old.late, f"late{version}"))
+    return Schema(tuple(models))
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d+))?\+00")
+
+
+def _value(sql_type: str, text: str | None) -> Any:
+    if text is None:
+        return None
+    match sql_type:
+        case "integer":
+            return int(text)
+        case "boolean":
+            return text == "t"
+        case "jsonb":
+            return orjson.loads(text)
+        case "timestamptz":
+            found = _MOMENT.fullmatch(text)
+            assert found is not None, text
+            micros = (found[3] or "").ljust(6, "0")
+            return f"{found[1]}T{found[2]}.{micros[:3] if micros[3:] == '000' else micros}Z"
+        case _:
+            return text
