@@ -54,6 +54,19 @@ class Workers:
         async with aiohttp.ClientSession(connector=connector) as session:
             yield Client(session, self.url, self.key)
 
+    def new_credential(self, participant: str) -> str:
+        """A secret key of the organization acme."""
+        key = keys.generate("sk")
+        request = {
+            "keyHash": keys.digest(key).hex(),
+            "keyKind": "sk",
+            "organizationId": "acme",
+            "participantKind": "system",
+            "participantId": participant,
+        }
+        self.database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request)])
+        return key
+
     async def create(self, client: Client, row_id: str) -> None:
         """Creates a task, and retries as a client does whose connection breaks."""
         key = new_key()
@@ -103,15 +116,7 @@ async def running(database: postgres.Database, *, silent_seconds: float = 30.0) 
     try:
         (started,) = await workers.said("workers_started")
         workers.url = f"http://127.0.0.1:{started['port']}"
-        workers.key = keys.generate("sk")
-        request = {
-            "keyHash": keys.digest(workers.key).hex(),
-            "keyKind": "sk",
-            "organizationId": "acme",
-            "participantKind": "system",
-            "participantId": "ci",
-        }
-        database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request)])
+        workers.key = workers.new_credential("ci")
         yield workers
     finally:
         if process.returncode is None:
@@ -143,6 +148,22 @@ async def test_workers_share_port_slot_and_number_line(pushed: postgres.Database
         assert len(set(receipts)) == 1, "whichever worker a retry reaches"
         assert pushed.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", [pushed.name]) == [(1,)]
         assert {line["worker"] for line in workers.log if line["event"] == "gateway_started"} == {1, 2}
+
+        async with contextlib.AsyncExitStack() as stack:  # enough that both workers have some, all but surely
+            other = Client(client.session, client.url, workers.new_credential("someone"))
+            watching = [await stack.enter_async_context(client.socket()) for _ in range(10)]
+            said = await stack.enter_async_context(other.socket())
+            await said.send("presence_update", {"status": "busy"})
+            for socket in watching:
+                while (await socket.wait_for("presence_update"))["status"] != "busy":
+                    pass
+            pushed.execute(
+                "SELECT pgsync.revoke_credential_v1(id) FROM pgsync_private.credential WHERE participant_id = 'ci'"
+            )
+            for socket in watching:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    while (await socket.raw.receive()).type is aiohttp.WSMsgType.TEXT:
+                        pass
         workers.process.send_signal(signal.SIGTERM)
         await workers.said("gateway_stopped", 2)
         await workers.said("workers_stopped")
