@@ -80,23 +80,35 @@ async def run(
 
     Raises what keeps it from starting, such as UnsafeRoleError, and what ends the stream for good.
     """
-    stop = stop or asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
+    stop, ready = stop or asyncio.Event(), asyncio.Event()
+
+    async def serve_until_stopped() -> None:
         async with serve(config, receive_schema=receive_schema, worker=worker) as gateway:
+            ready.set()
             on_ready()
-            stopping = asyncio.create_task(stop.wait())
             ended = asyncio.create_task(gateway.feed.ended())
             try:
                 await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
                     await ended  # what ended the stream for good ends the gateway
             finally:
-                stopping.cancel()
                 ended.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    stopping = asyncio.create_task(stop.wait())
+    serving = asyncio.create_task(serve_until_stopped())
+    try:
+        await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set() and not serving.done():
+            serving.cancel()  # it may wait for a slot that another gateway reads, however long
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
     finally:
+        stopping.cancel()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
@@ -131,8 +143,8 @@ async def serve(
             ring_seconds=config.ring_seconds,
         )
         feed.on_schema_changed(schema.offer)
-        await feed.start()
         stack.push_async_callback(feed.stop)
+        await feed.start()
 
         authenticator = Authenticator(reads, jwt=JwtVerifier(config))
         queue = CommitQueue(writes)

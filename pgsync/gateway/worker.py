@@ -6,7 +6,6 @@ It ends with the process that started it: their socket ends, however that one di
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from functools import partial
 
@@ -29,7 +28,7 @@ def read_orders(control: socket.socket) -> Orders:
 
 async def run_worker(orders: Orders, control: socket.socket, *, receive_schema: SchemaReceiver | None = None) -> None:
     """Serves until SIGTERM, or until the process at the other end of `control` ends."""
-    stop, ready = asyncio.Event(), asyncio.Event()
+    stop = asyncio.Event()
     reader, writer = await asyncio.open_connection(sock=control)
 
     async def follow() -> None:
@@ -41,26 +40,15 @@ async def run_worker(orders: Orders, control: socket.socket, *, receive_schema: 
             writer.write(ALIVE)
             await asyncio.sleep(ALIVE_SECONDS)
 
-    def on_ready() -> None:
-        ready.set()
-        writer.write(READY)
-
     tasks = [asyncio.create_task(follow()), asyncio.create_task(tell())]
     try:
-        serving = asyncio.create_task(
-            run(
-                orders.config,
-                receive_schema=receive_schema,
-                worker=Worker(orders.worker, partial(RelaySource.connect, orders.relay, orders.worker)),
-                stop=stop,
-                on_ready=on_ready,
-            )
+        await run(
+            orders.config,
+            receive_schema=receive_schema,
+            worker=Worker(orders.worker, partial(RelaySource.connect, orders.relay, orders.worker)),
+            stop=stop,
+            on_ready=partial(writer.write, READY),
         )
-        await asyncio.wait({serving, tasks[0]}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done() and not ready.is_set():
-            serving.cancel()  # nobody was served yet, and the log will not come
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
     finally:
         for task in tasks:
             task.cancel()
