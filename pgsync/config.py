@@ -37,7 +37,10 @@ class GatewayConfig:
     `deployment` names the replication slot: gateways that replace one another share it, those that run side by side
     do not. `slot_failover`: whether standbys keep a copy of the slot, from PostgreSQL 17 on. `ring_seconds` and
     `ring_bytes` bound how far back a returning client is served without a fresh snapshot. `confirm_seconds`
-    bounds the wait for a commit's echo from the write-ahead log.
+    bounds the wait for a commit's echo from the write-ahead log. `connection_limit` and
+    `participant_connection_limit` bound the live connections (WebSockets and event streams together) of all and of one
+    participant. `cors_origin` are the origins whose pages may use this gateway from a browser, `*` for all; in the
+    environment they are separated by commas.
 
     `jwt_issuer` is the identity provider whose tokens are taken beside keys, signed with `jwt_secret` (HS256) or with a
     key of `jwt_jwks`, a file or an https URL. `jwt_audience`, when set, must be the token's. The `_claim` settings name
@@ -58,6 +61,9 @@ class GatewayConfig:
     ring_seconds: float = 300.0
     ring_bytes: int = 256 * _MIB
     confirm_seconds: float = 10.0
+    connection_limit: int = 20_000
+    participant_connection_limit: int = 2_000
+    cors_origin: tuple[str, ...] = ()
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_secret: str = field(default="", repr=False)
@@ -86,6 +92,11 @@ class GatewayConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{_spell(name)} is {getattr(self, name)!r}, must be one of {', '.join(allowed)}")
+        for origin in self.cors_origin:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s,]+/?", origin):
+                raise ConfigError(
+                    f"{_spell('cors_origin')} is {origin!r}, must be * or such as https://app.example.com"
+                )
         self._check_jwt()
         try:
             names.slot_name(self.deployment)
@@ -117,7 +128,7 @@ class GatewayConfig:
         values: dict[str, Any] = {}
         for setting in fields(cls):
             text = environment.get(variable(setting.name))
-            if given.get(setting.name) is not None:
+            if given.get(setting.name) not in (None, ()):
                 values[setting.name] = given[setting.name]
             elif text:
                 values[setting.name] = _parse(setting.name, text)
@@ -143,8 +154,22 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("ring_seconds", 1, 86400),
     ("ring_bytes", _MIB, 65536 * _MIB),
     ("confirm_seconds", 0, 25),  # clients give a request 30 s
+    ("connection_limit", 1, 1_000_000),
+    ("participant_connection_limit", 1, 1_000_000),
 )
-_WHOLE: Final = frozenset({"port", "workers", "read_pool_size", "write_pool_size", "body_limit_bytes", "ring_bytes"})
+_WHOLE: Final = frozenset(
+    {
+        "port",
+        "workers",
+        "read_pool_size",
+        "write_pool_size",
+        "body_limit_bytes",
+        "ring_bytes",
+        "connection_limit",
+        "participant_connection_limit",
+    }
+)
+_LISTED: Final = frozenset({"cors_origin"})
 _FRACTIONAL: Final = frozenset({"ring_seconds", "confirm_seconds"})
 
 
@@ -177,4 +202,6 @@ def _parse(name: str, text: str) -> Any:
     except ValueError as exc:
         kind = "whole number" if name in _WHOLE else "number"
         raise ConfigError(f"{_spell(name)} is {text!r}, must be a {kind}") from exc
+    if name in _LISTED:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     return cast(Any, text.strip())

@@ -28,6 +28,9 @@ _HELP = {
     "ring_seconds": "How long a client may be away and still resume.",
     "ring_bytes": "Most memory for what clients may still resume from.",
     "confirm_seconds": "How long a write waits for its echo from the write-ahead log.",
+    "connection_limit": "Most live connections: WebSockets and event streams.",
+    "participant_connection_limit": "Most live connections of one participant.",
+    "cors_origin": "Origin whose pages may use the gateway from a browser, * for all; may be repeated.",
     "jwt_issuer": "iss claim of the identity provider whose tokens are taken beside keys.",
     "jwt_audience": "aud claim that its tokens must have, if any.",
     "jwt_secret": "Secret that its tokens are signed with (HS256).",
@@ -45,10 +48,11 @@ _HELP = {
 
 def _settings(command: Callable[..., None]) -> Callable[..., None]:
     for setting in reversed(fields(GatewayConfig)):
-        default = "" if setting.default in (MISSING, "") else f" Default: {setting.default}."
+        default = "" if setting.default in (MISSING, "", ()) else f" Default: {setting.default}."
         command = click.option(
             f"--{setting.name.replace('_', '-')}",
             type={"int": int, "float": float}.get(str(setting.type), str),
+            multiple=setting.default == (),
             metavar="URL" if setting.name.endswith("_url") else None,
             help=f"{_HELP[setting.name]}{default} ${variable(setting.name)}",
         )(command)

@@ -115,6 +115,7 @@ class Dev:
                 host=HOST,
                 port=int(self._state.url.rpartition(":")[2]),
                 deployment=DEPLOYMENT,
+                cors_origin=("*",),  # the page that is being developed comes from a server of its own
             )
             async with serve(config, receive_schema=self._receive), self._watching(stop):
                 path = state.write(directory, self._state)

@@ -80,6 +80,10 @@ def _predicate(node: Predicate) -> Verdict:
             return _value(operand, Kind.BOOLEAN)
         case Compare(operator, left, right, kind):
             return _comparison(_OPERATORS[operator], _value(left, kind), _value(right, kind))
+        case In(item, choices, kind) if all(isinstance(choice, Constant) for choice in choices):
+            convert = _CONVERT[kind]
+            known = frozenset(convert(choice.text) for choice in choices if isinstance(choice, Constant))
+            return _among(_value(item, kind), known)
         case In(item, choices, kind):
             equal = [_comparison(operators.eq, _value(item, kind), _value(choice, kind)) for choice in choices]
             return _connective(equal, decisive=True)
@@ -118,6 +122,16 @@ def _comparison(compare: Callable[[Any, Any], bool], left: _Value, right: _Value
             return None
         b = right(row, reader)
         return None if b is None else compare(a, b)
+
+    return evaluate
+
+
+def _among(item: _Value, choices: frozenset[Any]) -> Verdict:
+    """As a chain of comparisons with constants, of which none is NULL."""
+
+    def evaluate(row: Row, reader: Reader) -> bool | None:
+        value = item(row, reader)
+        return None if value is None and choices else value in choices
 
     return evaluate
 

@@ -91,6 +91,12 @@ def parse_rule(text: str, fields: Iterable[Field]) -> Rule:
     return Rule(predicate, tuple(sorted(reader.columns)), reader.uses_actor)
 
 
+def comparable_kind(field: Field) -> Kind | None:
+    """The kind in which values of this field compare alike in Postgres and in Python; None when they do not."""
+    base = re.sub(r"\(\d+(,\d+)?\)", "", field.sql_type.removesuffix("[]"))
+    return field.kind if _TYPES.get(base) is field.kind else None
+
+
 def rule_of(model: Model) -> Rule | None:
     """The rule of a pushed model; None when it has none."""
     return None if model.rule is None else parse_rule(model.rule, model.fields)
@@ -290,8 +296,7 @@ class _Reader:
         field = self._fields.get(column)
         if field is None:
             raise self._refuse(node, "is no column of the model", self._suggest(identifier.this))
-        base = re.sub(r"\(\d+(,\d+)?\)", "", field.sql_type.removesuffix("[]"))
-        if field.kind is not Kind.JSON and _TYPES.get(base) is not field.kind:
+        if field.kind is not Kind.JSON and comparable_kind(field) is None:
             raise self._refuse(
                 node, f"type {field.sql_type} does not compare alike in Postgres and here", "use another column"
             )

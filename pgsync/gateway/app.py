@@ -20,11 +20,14 @@ from pgsync.gateway.accounts import Accounts
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Authenticator, seconds_until
 from pgsync.gateway.bootstrap import Bootstrap
+from pgsync.gateway.changes import Changes
 from pgsync.gateway.claims import Claims
 from pgsync.gateway.commit_queue import CommitQueue
 from pgsync.gateway.commit_records import CommitRecords
 from pgsync.gateway.commits import Committer
+from pgsync.gateway.connections import Connections
 from pgsync.gateway.coordination import Coordination
+from pgsync.gateway.cors import Cors
 from pgsync.gateway.credentials import Credentials, SessionEnder, ended_credentials
 from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier
@@ -154,16 +157,30 @@ async def serve(
         coordination = Coordination(reads=reads, writes=writes, schema=schema, feed=feed, authenticator=authenticator)
         coordinating = asyncio.create_task(coordination.run(), name="coordination")
         stack.push_async_callback(_end, coordinating)
+        connections = Connections(
+            most=config.connection_limit, most_per_participant=config.participant_connection_limit
+        )
+        cors = Cors(config.cors_origin)
         live = Live(
             feed=feed,
             authenticator=authenticator,
             bootstrap=bootstrap,
             committer=committer,
             coordination=coordination,
+            connections=connections,
+            cors=cors,
             frame_limit_bytes=config.body_limit_bytes,
         )
+        changes = Changes(
+            feed=feed,
+            database=reads,
+            schema=schema,
+            connections=connections,
+            cors=cors,
+            snapshots=max(config.read_pool_size // 2, 1),
+        )
 
-        sessions = SessionEnder(authenticator, live.close_sessions_of)
+        sessions = SessionEnder(authenticator, connections.close_sessions_of)
         claims = Claims(writes, schema)
         routes = Routes(
             authenticator=authenticator,
@@ -174,9 +191,11 @@ async def serve(
             live=live,
             schema=schema,
             feed=feed,
+            cors=cors,
             body_limit_bytes=config.body_limit_bytes,
             worker=None if worker is None else worker.number,
             others=[
+                changes,
                 Credentials(writes, end_sessions=sessions.end),
                 CommitRecords(reads, feed, Premises(reads, schema, feed)),
                 Logs(reads, schema),
@@ -199,13 +218,13 @@ async def serve(
                     end_later(capability_id, expires_at)
 
         def end_later(capability_id: str, expires_at: str) -> None:
-            end = partial(live.close_sessions_of, capability_id, expired=True)
+            end = partial(connections.close_sessions_of, capability_id, expired=True)
             asyncio.get_running_loop().call_later(seconds_until(expires_at), end)
 
         async def on_gap() -> None:
             authenticator.forget_all()
             await schema.refresh()
-            for capability_id, status, expires_at in await ended_credentials(reads, live.capability_ids):
+            for capability_id, status, expires_at in await ended_credentials(reads, connections.capability_ids):
                 if status == "revoked" or expires_at is None:
                     sessions.end(capability_id)
                 else:
@@ -223,7 +242,7 @@ async def serve(
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        stack.push_async_callback(live.close)
+        stack.push_async_callback(connections.close)
         site = web.TCPSite(runner, config.host, config.port, reuse_port=worker is not None)
         await site.start()
         port = runner.addresses[0][1]
@@ -237,7 +256,7 @@ async def serve(
         try:
             yield Gateway(config.host, port, feed)
         finally:
-            emit(Event.GATEWAY_STOPPING, sessions=live.count)
+            emit(Event.GATEWAY_STOPPING, sessions=len(connections))
     emit(Event.GATEWAY_STOPPED)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, NoReturn
 
@@ -53,25 +54,69 @@ def equality(model: Model, name: str, text: str, values: list[bytes]) -> sql.Com
     return sql.SQL("{} = {}").format(sql.Identifier(field.column), place(len(values)))
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One checked tuple: `operator` as the caller means it, `values` in Postgres text form, None for IS (NOT) null."""
+
+    field: Field
+    operator: str
+    values: tuple[str, ...] | None
+    param: str
+
+
 def where(model: Model, text: str, values: list[bytes]) -> list[sql.Composable]:
     """The conditions of a `where` parameter: a JSON array of `[field, value]` or `[field, operator, value]`, or one.
 
     All of them hold for a row of the list. Raises query_invalid_identifier, query_invalid_boolean, model_query_failed
     with `where[<index>]` as the place.
     """
+    return [to_sql(term, values) for term in terms(model, text)]
+
+
+def terms(model: Model, text: str, param: str = "where") -> list[Term]:
+    """The checked tuples of a `where` parameter. Raises as `where`."""
+    return terms_of(model, parse(text, param), param)
+
+
+def parse(text: str, param: str = "where") -> Any:
+    """A `where` parameter as JSON whose numbers keep their spelling. Raises model_query_failed."""
     try:
-        parsed: Any = json.loads(text, parse_int=_Digits, parse_float=_Digits, parse_constant=_refuse_constant)
+        return json.loads(text, parse_int=_Digits, parse_float=_Digits, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise PgsyncError("model_query_failed", "where is not JSON", param="where") from error
+        raise PgsyncError("model_query_failed", f"{param} is not JSON", param=param) from error
+
+
+def terms_of(model: Model, parsed: Any, param: str = "where") -> list[Term]:
+    """The checked tuples of what `parse` gave. Raises as `where`."""
     if isinstance(parsed, list) and parsed and isinstance(parsed[0], str):
         parsed = [parsed]
     if not isinstance(parsed, list) or len(parsed) > MAX_TUPLES:
         wire.refuse(
             "model_query_failed",
             f"where is a JSON array of at most {MAX_TUPLES} tuples [field, operator, value]",
-            param="where",
+            param=param,
         )
-    return [_condition(model, one, f"where[{index}]", values) for index, one in enumerate(parsed)]
+    return [_term(model, one, f"{param}[{index}]") for index, one in enumerate(parsed)]
+
+
+def to_sql(term: Term, values: list[bytes]) -> sql.Composable:
+    """The condition in SQL; its values are appended to `values`."""
+    column = sql.Identifier(term.field.column)
+    if term.values is None:
+        return sql.SQL("{} {} NULL").format(column, sql.SQL(term.operator))
+    places: list[sql.Composable] = []
+    for value in term.values:
+        values.append(value.encode())
+        places.append(place(len(values)))
+    if term.operator in _LISTS:
+        if not places:
+            return sql.SQL("false" if term.operator == "IN" else "true")
+        return sql.SQL("{} {} ({})").format(column, sql.SQL(term.operator), sql.SQL(", ").join(places))
+    if term.operator in _PATTERNS:
+        column_text = _as_text(term.field)
+        return sql.SQL("{} {} {}").format(column_text, sql.SQL(term.operator), places[0])
+    operator = _IDENTITIES.get(term.operator, term.operator)
+    return sql.SQL("{} {} {}").format(column, sql.SQL(operator), places[0])
 
 
 def filter_value(field: Field, text: str, param: str | None = None) -> bytes:
@@ -117,7 +162,7 @@ def place(number: int) -> sql.SQL:
     return sql.SQL(f"${number}")
 
 
-def _condition(model: Model, one: Any, param: str, values: list[bytes]) -> sql.Composable:
+def _term(model: Model, one: Any, param: str) -> Term:
     match one:
         case [str(name), value]:
             operator = "="
@@ -128,50 +173,39 @@ def _condition(model: Model, one: Any, param: str, values: list[bytes]) -> sql.C
     if operator not in _OPERATORS:
         wire.refuse("model_query_failed", f"an operator is one of {', '.join(_OPERATORS)}", param=param)
     field = _field(model, name, param)
-    column = sql.Identifier(field.column)
     if operator in _IDENTITIES and value is None:
-        return sql.SQL("{} {} NULL").format(column, sql.SQL(operator))
+        return Term(field, operator, None, param)
     if field.array or field.kind in UNCOMPARABLE:
         wire.refuse("model_query_failed", f"{name} can only be compared with IS null and IS NOT null", param=param)
     if operator in _PATTERNS:
-        return sql.SQL("{} {} {}").format(
-            _as_text(field, param), sql.SQL(operator), _pattern(field, value, param, values)
-        )
+        if field.kind is not Kind.TEXT:
+            wire.refuse("model_query_failed", f"{field.name} is no text: LIKE does not apply", param=param)
+        return Term(field, operator, (_pattern(field, value, param),), param)
     if operator in _LISTS:
-        return _among(field, operator, value, param, values)
-    operator = _IDENTITIES.get(operator, operator)
-    return sql.SQL("{} {} {}").format(column, sql.SQL(operator), _parameter(field, value, param, values))
+        if not isinstance(value, list) or len(value) > MAX_LISTED:
+            limit = f"{operator} takes an array of at most {MAX_LISTED} values"
+            wire.refuse("model_query_failed", limit, param=param)
+        return Term(field, operator, tuple(_scalar(field, element, param) for element in value), param)
+    return Term(field, operator, (_scalar(field, value, param),), param)
 
 
-def _among(field: Field, operator: str, value: Any, param: str, values: list[bytes]) -> sql.Composable:
-    if not isinstance(value, list) or len(value) > MAX_LISTED:
-        wire.refuse("model_query_failed", f"{operator} takes an array of at most {MAX_LISTED} values", param=param)
-    if not value:
-        return sql.SQL("false" if operator == "IN" else "true")
-    places = [_parameter(field, element, param, values) for element in value]
-    return sql.SQL("{} {} ({})").format(sql.Identifier(field.column), sql.SQL(operator), sql.SQL(", ").join(places))
-
-
-def _as_text(field: Field, param: str) -> sql.Composable:
-    if field.kind is not Kind.TEXT:
-        wire.refuse("model_query_failed", f"{field.name} is no text: LIKE does not apply", param=param)
+def _as_text(field: Field) -> sql.Composable:
     column = sql.Identifier(field.column)
     if field.sql_type in ("text", "citext") or field.sql_type.startswith("character"):
         return column
     return sql.SQL("{}::text").format(column)  # an enumerated type, say, has no LIKE of its own
 
 
-def _pattern(field: Field, value: Any, param: str, values: list[bytes]) -> sql.Composable:
+def _pattern(field: Field, value: Any, param: str) -> str:
     if type(value) is not str or not _is_storable(value):
         wire.refuse("model_query_failed", f"{field.name} is compared with a pattern, which is text", param=param)
     if (len(value) - len(value.rstrip("\\"))) % 2:  # Postgres would mind only when a row matches that far
         wire.refuse("model_query_failed", "a pattern may not end inside an escape", param=param)
-    values.append(value.encode())
-    return place(len(values))
+    return value
 
 
-def _parameter(field: Field, value: Any, param: str, values: list[bytes]) -> sql.Composable:
-    """A place for a JSON scalar of the kind that the field's values have."""
+def _scalar(field: Field, value: Any, param: str) -> str:
+    """A JSON scalar of the kind that the field's values have, in Postgres text form."""
     if value is None:
         wire.refuse("model_query_failed", "null is compared with IS or IS NOT", param=param)
     if isinstance(value, bool) and field.kind is Kind.BOOLEAN:
@@ -182,8 +216,7 @@ def _parameter(field: Field, value: Any, param: str, values: list[bytes]) -> sql
         text = value
     else:
         wire.refuse("model_query_failed", f"{field.name} cannot be that value", param=param)
-    values.append(filter_value(field, text, param))
-    return place(len(values))
+    return filter_value(field, text, param).decode()
 
 
 def _field(model: Model, name: str, param: str) -> Field:

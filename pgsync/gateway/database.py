@@ -6,7 +6,8 @@ Reads and writes have a pool each, so that writers who wait for a row lock never
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -16,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from pgsync.gateway.connection import Call, PooledConnection, Statement
+from pgsync.gateway.connection import Call, Exchange, PooledConnection, Statement
 from pgsync.values import SESSION_OPTIONS
 
 _RETRIES: Final = 3
@@ -131,11 +132,31 @@ class Database:
                 if attempt > 1:
                     raise DatabaseUnavailableError("the connection to the database was lost") from error
 
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[Exchange]:
+        """A connection for several requests, such as a transaction that is read bit by bit.
+
+        It goes back to the pool when the block ends well, by then outside of any transaction, and is closed else.
+        Raises DatabaseUnavailableError.
+        """
+        connection = await self._acquire()
+        is_well = False
+        try:
+            yield connection.exchange
+            is_well = True
+        finally:
+            self._return(self._give_back(connection, is_well=is_well))
+
+    async def _give_back(self, connection: PooledConnection, *, is_well: bool) -> None:
+        if not is_well:
+            await connection.close()
+        await self._used.pop(connection).putconn(connection)
+
     async def close(self) -> None:
         """Closes every connection; requests under way fail."""
         self._closed = True
         await self._pool.close()
-        for connection in self._used:
+        for connection in list(self._used):
             await connection.close()
 
     async def _acquire(self) -> PooledConnection:

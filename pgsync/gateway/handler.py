@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
 
 from pgsync.gateway.authenticate import Credential
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id")
+"""The id of the request that is being answered."""
 
 Segments = tuple[str, ...]
 
@@ -22,8 +26,11 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[web.BaseRequest, Credential, Segments], Awaitable[bytes | Answer]]
-"""Takes the request, its caller and the segments of its path, still percent-encoded."""
+Handler = Callable[[web.BaseRequest, Credential, Segments], Awaitable[bytes | Answer | web.StreamResponse]]
+"""Takes the request, its caller and the segments of its path, still percent-encoded.
+
+A response that it gives itself has been sent.
+"""
 
 
 class HasRoutes(Protocol):

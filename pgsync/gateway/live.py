@@ -1,4 +1,4 @@
-"""WebSockets: who is connected, and how they end."""
+"""WebSockets, from the handshake to the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pgsync import wire
 from pgsync.gateway.authenticate import Authenticator, Credential
 from pgsync.gateway.bootstrap import Bootstrap, groups_of
 from pgsync.gateway.commits import Committer
+from pgsync.gateway.connections import CREDENTIAL_EXPIRED, Connections
 from pgsync.gateway.coordination import Coordination
+from pgsync.gateway.cors import Cors
 from pgsync.gateway.socket import Socket
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
@@ -19,10 +21,6 @@ from pgsync.stream.feed import Feed
 PROTOCOL: Final = "ablo.sync.v1"
 BEARER: Final = "ablo.bearer."
 CLOSE_HANDSHAKE_SECONDS: Final = 2.0
-
-GOING_AWAY: Final = 1001
-CREDENTIAL_EXPIRED: Final = 4001
-CREDENTIAL_REVOKED: Final = 4003
 
 
 class Live:
@@ -36,6 +34,8 @@ class Live:
         bootstrap: Bootstrap,
         committer: Committer,
         coordination: Coordination,
+        connections: Connections,
+        cors: Cors,
         frame_limit_bytes: int,
     ) -> None:
         self._feed = feed
@@ -44,18 +44,16 @@ class Live:
         self._committer = committer
         self._coordination = coordination
         self._frame_limit_bytes = frame_limit_bytes
-        self._sockets: set[Socket] = set()
-
-    @property
-    def count(self) -> int:
-        """How many sockets are open."""
-        return len(self._sockets)
+        self._connections = connections
+        self._cors = cors
 
     async def serve(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         """One socket from its handshake to its end. Raises PgsyncError for a handshake that is refused."""
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             wire.refuse("invalid_request", "this is a WebSocket: open it as one", param="Upgrade")
+        self._cors.check_socket(request)
         credential = await self._authenticate(request)
+        self._connections.check(credential)
         query = request.rel_url.query
         groups = groups_of(credential, query.getall("syncGroups", []))
         response = web.WebSocketResponse(
@@ -75,7 +73,7 @@ class Live:
             cursor=query.get("cursor", ""),
         )
         # In the index before the client is told that it is connected: what is committed meanwhile waits for it.
-        self._sockets.add(socket)
+        self._connections.add(socket)
         emit(
             Event.SESSION_OPENED,
             session=request_id,
@@ -87,7 +85,7 @@ class Live:
             await response.prepare(request)
             await self._run(socket, credential, request_id)
         finally:
-            self._sockets.discard(socket)
+            self._connections.discard(socket)
             socket.release()
             emit(Event.SESSION_CLOSED, session=request_id, close_code=response.close_code or 0, reason=socket.reason)
         return response
@@ -114,20 +112,3 @@ class Live:
         if token is not None:
             return await self._authenticator.credential(token)
         return await self._authenticator.authorize(request.headers.get(hdrs.AUTHORIZATION))
-
-    def close_sessions_of(self, capability_id: str, *, expired: bool = False) -> int:
-        """Ends the sockets of a revoked credential, or of one whose end was moved nearer; how many there were."""
-        for socket in self._sockets:
-            socket.release_scopes_of(capability_id)
-        found = [socket for socket in self._sockets if socket.capability_id == capability_id]
-        code, reason = (CREDENTIAL_EXPIRED, "credential_expired") if expired else (CREDENTIAL_REVOKED, "apikey_revoked")
-        return sum(socket.end(code, reason) for socket in found)
-
-    @property
-    def capability_ids(self) -> set[str]:
-        """The credentials that have sockets here."""
-        return {found for socket in self._sockets if (found := socket.capability_id) is not None}
-
-    async def close(self) -> None:
-        """Tells every client to connect elsewhere."""
-        await asyncio.gather(*(socket.close(GOING_AWAY, "the gateway stops") for socket in list(self._sockets)))

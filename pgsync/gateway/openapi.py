@@ -125,6 +125,7 @@ def _operation(operation: Operation, model: Model | None = None) -> Json:
                 "description": "The version that the caller speaks; this server speaks one.",
             }
         )
+    parameters += [{"name": key, "in": "header", "schema": value} for key, value in operation.headers.items()]
     if operation.idempotent:
         parameters.append(
             {
@@ -205,7 +206,7 @@ def _responses(operation: Operation, model: Model | None) -> Json:
         responses[str(status)] = {"description": "Done" if status < 300 else "Not now"}
         responses[str(status)]["headers"] = {**_REQUEST_ID, **(operation.answer_headers if status < 300 else {})}
         if schema is not None:
-            responses[str(status)]["content"] = {"application/json": {"schema": schema}}
+            responses[str(status)]["content"] = {operation.media: {"schema": schema}}
     if operation.public:
         return responses
     by_status: dict[int, list[str]] = {}

@@ -129,11 +129,13 @@ class Operation:
     answers: Mapping[int, Json | None]
     errors: tuple[str, ...] = ()
     query: Mapping[str, Json] = field(default_factory=dict)
+    headers: Mapping[str, Json] = field(default_factory=dict)
     body: Json | None = None
     body_required: bool = True
     answer_headers: Mapping[str, Json] = field(default_factory=dict)
     idempotent: bool = False
     public: bool = False
+    media: str = "application/json"
 
 
 def ref(name: str) -> Json:
@@ -446,6 +448,15 @@ _SOURCE_STATUS: Final[Json] = {"enum": ["active", "unverified"]}
 _UNSUPPORTED: Final = "datasource_connection_unsupported"
 _NO_OTHER: Final = "Refused: this server connects to no other database"
 _NO_WEBHOOK: Final = "Refused: this server has no webhook endpoints"
+_EVENT: Final[Json] = object_of(
+    {},
+    {
+        "event": {"enum": ["snapshot", "row", "live", "change", "bootstrap", "end"]},
+        "id": {"type": "string", "description": "A cursor, where a transaction ends."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": NATURAL,
+    },
+)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
@@ -963,6 +974,39 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             "limit": {**_LIMIT, "maximum": 20000},
             "cursor": TEXT,
         },
+    ),
+    Operation(
+        "GET",
+        "/api/v1/changes",
+        "Follow changes as server-sent events",
+        {200: _EVENT},
+        media="text/event-stream",
+        errors=(
+            *_READ,
+            "invalid_sync_group",
+            "model_query_failed",
+            "query_invalid_boolean",
+            "query_invalid_identifier",
+            "query_unsupported_operator",
+            "connection_limit_exceeded",
+        ),
+        query={
+            "models": {"type": "string", "description": "Models, separated by commas; all when there is none."},
+            "groups": {
+                "type": "string",
+                "description": "Sync groups, separated by commas; the key's when there is none.",
+            },
+            "where": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "Conditions as of a list. For several models an object: {model: [..]}.",
+                "examples": ['[["status", "=", "todo"]]'],
+            },
+            "cursor": {"type": "string", "description": "Where to go on, in place of the header Last-Event-ID."},
+            "snapshot": {"enum": ["0", "1"], "description": "1: begin with the rows."},
+            "follow": {"enum": ["0", "1"], "description": "0: end when everything up to now has been sent."},
+        },
+        headers={"Last-Event-ID": {"type": "string", "description": "The id of the last event that was received."}},
     ),
     Operation("GET", "/api/v1/openapi.json", "This document", {200: _OBJECT}),
 )

@@ -116,6 +116,19 @@ class ModelReader:
         query = sql.SQL("{}{} ORDER BY {} LIMIT $1").format(self._select, where, ordering)
         return Page(Call(Statement(query.as_bytes(None)), tuple(values)), limit, order_by, descending)
 
+    def scan(self, name: str, terms: Sequence[condition.Term]) -> Call:
+        """Opens a cursor on all rows of which these tuples are true, in no particular order."""
+        values: list[bytes] = []
+        conditions = [condition.to_sql(term, values) for term in terms]
+        where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
+        query = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {}{}").format(sql.Identifier(name), self._select, where)
+        return Call(Statement(query.as_bytes(None)), tuple(values))
+
+    def texts(self, result: PGresult, index: int) -> dict[str, str | None]:
+        """One row of a result as the text of each column."""
+        values = ((column, result.get_value(index, at)) for column, at in self._index.items())
+        return {column: None if value is None else value.decode() for column, value in values}
+
     def row_bytes(self, result: PGresult, index: int) -> bytes:
         """One row of a result as JSON."""
         return self._encode([result.get_value(index, column) for column in range(result.nfields)])

@@ -25,8 +25,9 @@ from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Authenticator, Credential
 from pgsync.gateway.bootstrap import Bootstrap
 from pgsync.gateway.commits import Committer
+from pgsync.gateway.cors import Cors
 from pgsync.gateway.database import DatabaseUnavailableError
-from pgsync.gateway.handler import Answer, Handler, HasRoutes, Segments
+from pgsync.gateway.handler import REQUEST_ID, Answer, Handler, HasRoutes, Segments
 from pgsync.gateway.health import health
 from pgsync.gateway.live import Live
 from pgsync.gateway.models import Models
@@ -58,6 +59,7 @@ class Routes:
         live: Live,
         schema: ServedSchema,
         feed: Feed,
+        cors: Cors,
         body_limit_bytes: int,
         worker: int | None = None,
         others: Iterable[HasRoutes] = (),
@@ -70,6 +72,7 @@ class Routes:
         self._live = live
         self._schema = schema
         self._feed = feed
+        self._cors = cors
         self._body_limit_bytes = body_limit_bytes
         self._worker = worker
         self._routes: dict[int, list[tuple[Segments, dict[str, Handler]]]] = {}
@@ -119,7 +122,17 @@ class Routes:
     # --- one request ------------------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        preflight = self._cors.preflight(request)
+        if preflight is not None:
+            return preflight
         request_id = "req_" + os.urandom(8).hex()
+        REQUEST_ID.set(request_id)
+        response = await self._respond(request, request_id)
+        if not response.prepared:
+            response.headers.update(self._cors.headers(request))
+        return response
+
+    async def _respond(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         path = request.rel_url.raw_path
         started = time.perf_counter()
         try:
@@ -147,6 +160,8 @@ class Routes:
         except Exception as error:  # noqa: BLE001  # the last door: whatever it is, the caller gets the envelope
             refused = PgsyncError("internal_error", f"something went wrong here; the log has it under {request_id}")
             return self._refuse(request, request_id, refused, cause=error)
+        if isinstance(answer, web.StreamResponse):  # has been sent
+            return answer
         emit(
             Event.REQUEST_SERVED,
             request_id=request_id,
@@ -155,15 +170,16 @@ class Routes:
             status=answer.status if isinstance(answer, Answer) else 200,
             seconds=round(time.perf_counter() - started, 6),
         )
-        if type(answer) is bytes:
+        if isinstance(answer, bytes):
             return web.Response(body=answer, headers={"Content-Type": "application/json", "x-request-id": request_id})
-        assert isinstance(answer, Answer)
         headers = {"x-request-id": request_id, **answer.headers}
         if answer.status != 204:
             headers.setdefault("Content-Type", "application/json")
         return web.Response(body=answer.body, status=answer.status, headers=headers)
 
-    async def _answer(self, request: web.BaseRequest, path: str, request_id: str) -> bytes | Answer:
+    async def _answer(
+        self, request: web.BaseRequest, path: str, request_id: str
+    ) -> bytes | Answer | web.StreamResponse:
         segments = tuple(path.split("/")[1:])
         if path == "/api/health" and request.method in ("GET", "HEAD"):
             status, body = health(self._schema, self._feed, self._worker)
@@ -184,8 +200,7 @@ class Routes:
             credential = await self._authenticator.authorize(request.headers.get("Authorization"))
         except PgsyncError as error:
             if handler == self._check:
-                exposed = {"X-Auth-Failure": error.code, "Access-Control-Expose-Headers": "X-Auth-Failure"}
-                return Answer(b"", error.status, exposed)
+                return Answer(b"", error.status, {"X-Auth-Failure": error.code})
             raise
         return await handler(request, credential, segments)
 

@@ -19,8 +19,8 @@ from pgsync.models import Model
 from pgsync.stream.feed import Feed
 from pgsync.stream.timeline import Snapshot
 
-_BEGIN: Final = Call(Statement(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", b"begin_read"))
-_COMMIT: Final = Call(Statement(b"COMMIT", b"commit"))
+BEGIN_READ: Final = Call(Statement(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", b"begin_read"))
+COMMIT: Final = Call(Statement(b"COMMIT", b"commit"))
 _IDENTITY: Final = Statement(
     b"SELECT pgsync.set_identity_v1($1::jsonb), pg_catalog.pg_current_snapshot()::text", b"identity"
 )
@@ -43,16 +43,25 @@ async def read(
     Row security hides the rows of models that the caller has no grant for; `require` are those without which the read
     is refused. Raises psycopg.Error (PS301 for a missing grant), DatabaseUnavailableError.
     """
-    identity = Call(_IDENTITY, (credential.identity_json,))
     grants = (
         []
         if credential.readable is None
         else [Call(_MAY_READ, (model.typename.lower().encode(),)) for model in require]
     )
-    results = await database.run([_BEGIN, identity, *grants, *calls, _COMMIT])
-    text = results[1].get_value(0, 1)
+    results = await database.run([BEGIN_READ, identify(credential), *grants, *calls, COMMIT])
+    return Reading(results[2 + len(grants) : -1], snapshot_of(results[1]))
+
+
+def identify(credential: Credential) -> Call:
+    """Makes the transaction that caller's, and asks for its snapshot."""
+    return Call(_IDENTITY, (credential.identity_json,))
+
+
+def snapshot_of(result: PGresult) -> Snapshot:
+    """What `identify` was answered with."""
+    text = result.get_value(0, 1)
     assert text is not None
-    return Reading(results[2 + len(grants) : -1], Snapshot.parse(text.decode()))
+    return Snapshot.parse(text.decode())
 
 
 def stamp(feed: Feed, snapshot: Snapshot) -> int:

@@ -104,9 +104,9 @@ class Socket:
             self._resume(cursor)
 
     @property
-    def capability_id(self) -> str | None:
-        """The credential's id."""
-        return self._credential.capability_id
+    def credential(self) -> Credential:
+        """Whose it is."""
+        return self._credential
 
     async def run(self) -> None:
         """Serves until either side closes. Raises ConnectionError when the client is gone."""

@@ -185,6 +185,10 @@ class Feed:
         """
         self._noticed.append(call)
 
+    def sample_soon(self) -> None:
+        """Has a snapshot written into the log, by which readers can tell that they have everything of theirs."""
+        self._unsampled = True
+
     async def start(self) -> None:
         """Connects, finds the place in the number line, and returns when the stream has caught up with the log.
 

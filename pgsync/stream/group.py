@@ -38,6 +38,7 @@ from pgsync.stream.transaction import (
     RESERVED_SYNC_IDS,
     UNKNOWN_ORIGIN,
     Change,
+    Columns,
     Judged,
     Membership,
     Notice,
@@ -57,6 +58,7 @@ _VALUE_BYTES: Final = 45  # what Python needs for a value that was taken out of 
 _CACHED_GROUPS: Final = 10_000
 _ROW: Final = struct.Struct(">BIB").unpack_from
 _NEW: Final = ord("N")
+_OLD: Final = ord("O")  # all of it, where a K has the key only
 _INSERT: Final = ord("I")
 _UPDATE: Final = ord("U")
 _DELETE: Final = ord("D")
@@ -106,6 +108,7 @@ class _Table:
         "groups",
         "id_index",
         "keys",
+        "layout",
         "leading",
         "matches",
         "missing",
@@ -124,6 +127,7 @@ class _Table:
         typed = replace(model, fields=fields)
         encoders = field_encoders(typed, columns)
         self.encode: RowEncoder = row_encoder(typed, columns)
+        self.layout = Columns({column: index for index, column in enumerate(columns)}, self.encode)
         self.encode_message = tuple_encoder(encoders)
         self.field_indices = [index for index, *_ in encoders]
         self.missing = tuple(field.column for field in model.fields if field.column not in types)
@@ -391,6 +395,7 @@ class Grouper:
         previous_groups: tuple[str, ...] | None = None,
         judged: Judged | None = None,
         membership: Membership | None = None,
+        previous_row: object = None,
     ) -> None:
         transaction_id = None
         if self._ids and (waiting := self._ids.get((table.model.key, row_id))):
@@ -413,6 +418,8 @@ class Grouper:
                 previous_groups,
                 judged,
                 membership,
+                table.layout,
+                previous_row,
             )
         )
 
@@ -431,7 +438,8 @@ class Grouper:
             row = leading_values(data, table.leading)
             organization, groups = table.owner(row)
             self._size_bytes += len(data)
-            self._add(table, "D", table.row_id(row), organization, groups, None)
+            before = data if tuple_kind == _OLD else None
+            self._add(table, "D", table.row_id(row), organization, groups, None, previous_row=before)
             return True
         if tuple_kind != _NEW:
             return False
@@ -465,9 +473,20 @@ class Grouper:
         if table is not None:
             row = message.old
             organization, groups = table.owner(row)
-            judged = table.judged(None, row if message.full else None)
-            membership = table.membership(row if message.full else None, None, is_known=message.full)
-            self._add(table, "D", table.row_id(row), organization, groups, None, judged=judged, membership=membership)
+            before = row if message.full else None
+            judged = table.judged(None, before)
+            membership = table.membership(before, None, is_known=message.full)
+            self._add(
+                table,
+                "D",
+                table.row_id(row),
+                organization,
+                groups,
+                None,
+                judged=judged,
+                membership=membership,
+                previous_row=before,
+            )
 
     def _update(self, message: Update) -> None:
         table = self._table(message.relation)
@@ -483,6 +502,8 @@ class Grouper:
             self._add(table, "U", row_id, organization, groups, table.encode, new, judged=judged, membership=membership)
             return
         old_member = old if message.full else None
+        if message.full:
+            self._size_bytes += _VALUE_BYTES * table.columns  # kept beside the new row
         # Where the new row leaves a value out, the old one has it, if the log has the old row. With an old key only,
         # the columns beside it are unknown, which must not pass for NULL: then they are taken as the new row has them.
         before: Row
@@ -502,7 +523,17 @@ class Grouper:
         if old_id != row_id or old_organization != organization:
             judged = table.judged(None, before if message.full else None)
             membership = table.membership(old_member, None, is_known=message.full)
-            self._add(table, "D", old_id, old_organization, old_groups, None, judged=judged, membership=membership)
+            self._add(
+                table,
+                "D",
+                old_id,
+                old_organization,
+                old_groups,
+                None,
+                judged=judged,
+                membership=membership,
+                previous_row=old_member,
+            )
             judged = table.judged(whole, None)
             membership = table.membership(None, whole)
             if any(whole[index] is UNCHANGED for index in table.field_indices):
@@ -525,6 +556,7 @@ class Grouper:
                 None if old_groups == groups else old_groups,
                 table.judged(whole, before if message.full else None),
                 table.membership(old_member, whole, is_known=message.full),
+                old_member,
             )
 
     def _truncate(self, message: Truncate) -> None:

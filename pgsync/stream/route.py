@@ -15,7 +15,7 @@ from typing import Final
 
 from pgsync.expression import Reader
 from pgsync.stream.ring import Held, Key, Ring
-from pgsync.stream.session import Batch, Session
+from pgsync.stream.session import Batch, Session, View
 from pgsync.stream.timeline import Timeline
 
 # Batches kept for other sessions that stand at the same place; this comes on top of the ring's own bound.
@@ -62,13 +62,14 @@ class Router:
         *,
         readable: frozenset[str] | None = None,
         reader: Reader | None = None,
+        view: View | None = None,
     ) -> Session:
         """A session that receives everything from now on that its groups may see.
 
         `readable` are the lower-cased typenames of the models that it may read, None for all. `reader` is whom read
-        rules are judged for; without one, models with a rule show nothing.
+        rules are judged for; without one, models with a rule show nothing. `view` is the form of what it is given.
         """
-        session = Session(self, organization, groups, readable, reader)
+        session = Session(self, organization, groups, readable, reader, view)
         self._sessions.add(session)
         return session
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import merge
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
@@ -36,7 +36,7 @@ FRAME_BYTES: Final = 256 * 1024
 # What a socket that does not take it keeps from being let go, and how long one session keeps others waiting.
 DEFAULT_LIMIT_BYTES: Final = FRAME_BYTES
 
-_RELOADS: Final = frozenset({"T", "R"})
+RELOADS: Final = frozenset({"T", "R"})
 
 
 def cursor_encode(epoch: str, sync_id: int) -> str:
@@ -72,9 +72,15 @@ def _string_json(text: str | None) -> bytes:
     return orjson.dumps(text)
 
 
-def encode_delta(change: Change, action: str, groups: tuple[str, ...], committed_at: str) -> bytes:
-    """One delta of contract 2.4. `action` and `groups` are those of the change as its reader sees it; D has no data."""
-    data = None if action == "D" else change.data
+def encode_delta(
+    change: Change, action: str, groups: tuple[str, ...], committed_at: str, data: bytes | None = None
+) -> bytes:
+    """One delta of contract 2.4. `action` and `groups` are those of the change as its reader sees it; D has no data.
+
+    `data` is the row when the log does not have all of it.
+    """
+    if data is None and action != "D":
+        data = change.data
     origin = change.origin
     return b"".join(
         (
@@ -100,7 +106,7 @@ def encode_delta(change: Change, action: str, groups: tuple[str, ...], committed
     )
 
 
-def _seen_as(change: Change, keys: frozenset[Key], reader: Reader | None) -> tuple[str, tuple[str, ...]] | None:
+def seen_as(change: Change, keys: frozenset[Key], reader: Reader | None) -> tuple[str, tuple[str, ...]] | None:
     """The action and groups of a change for a session with these keys, one of which finds the change.
 
     A row that leaves what a session may see, by its groups or by the model's read rule, is a D there; one that enters
@@ -154,6 +160,48 @@ class Batch:
     is_inside: bool = False
 
 
+class Collector(Protocol):
+    """Makes the frames of a batch, transaction by transaction; its attributes are those of the `Batch`."""
+
+    frames: list[bytes]
+    ends: list[int | None]
+    size_bytes: int
+    is_personal: bool
+    is_inside: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the frames, and of what will be the next one."""
+
+    def add(self, held: Held, indices: Iterable[int], keys: frozenset[Key], limit_bytes: int) -> int | None:
+        """Adds the changes of one transaction or part; the index to go on with when the limit was reached inside it."""
+
+    def flush(self) -> None:
+        """Ends the frame."""
+
+
+class View(Protocol):
+    """Another form than the frames of a WebSocket, or a choice among the changes. Sessions with equal views share."""
+
+    def __hash__(self) -> int: ...
+
+    def collector(self, router: Router, reader: Reader | None, *, is_inside: bool, exact: bool) -> Collector:
+        """Collects one batch for this reader.
+
+        `is_inside` as of `collect`. `exact`: the reader has all up to where it stands, and nothing of what follows.
+        """
+
+
+def delta_of(router: Router, held: Held, index: int, action: str, groups: tuple[str, ...]) -> bytes:
+    """The delta of a change as `seen_as` says it is seen, encoded once for everybody."""
+    delta = held.deltas.get((index, action))
+    if delta is None:
+        transaction = held.transaction
+        delta = encode_delta(transaction.changes[index], action, groups, transaction.committed_at)
+        router.ring.keep(held, index, action, delta)
+    return delta
+
+
 class _Frames:
     """Collects deltas into frames. `is_inside`: deltas of the first transaction have been sent before."""
 
@@ -178,8 +226,8 @@ class _Frames:
         size = 0
         for index in indices:
             change = changes[index]
-            if change.action in _RELOADS:
-                if _seen_as(change, keys, self.reader) is not None:
+            if change.action in RELOADS:
+                if seen_as(change, keys, self.reader) is not None:
                     self._send_inside(deltas, size)
                     self.flush()
                     deltas, size = [], 0
@@ -239,19 +287,13 @@ class _Frames:
         self.size_bytes += len(frame)
 
     def _delta(self, held: Held, index: int, keys: frozenset[Key]) -> bytes | None:
-        transaction = held.transaction
-        change = transaction.changes[index]
+        change = held.transaction.changes[index]
         if change.judged is not None:
             self.is_personal = True
-        seen = _seen_as(change, keys, self.reader)
+        seen = seen_as(change, keys, self.reader)
         if seen is None:
             return None
-        action, groups = seen
-        delta = held.deltas.get((index, action))
-        if delta is None:
-            delta = encode_delta(change, action, groups, transaction.committed_at)
-            self.router.ring.keep(held, index, action, delta)
-        return delta
+        return delta_of(self.router, held, index, *seen)
 
     def _sync_response(self, sync_id: int, *, must_bootstrap: bool = False) -> bytes:
         """What no delta can say: the end of a transaction; or rows that have to be loaded anew, in commit order."""
@@ -299,18 +341,24 @@ def collect(
     skip: Callable[[Held], int] | None = None,
     readable: frozenset[str] | None = None,
     reader: Reader | None = None,
+    view: View | None = None,
     *,
     is_inside: bool = False,
 ) -> Batch:
     """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
 
     `skip` gives, per transaction, how many of its changes the session has already; `readable` the models that it may
-    read, None for all; `reader` whom read rules are judged for, None for nobody: then models with a rule show nothing.
-    `is_inside`: the session has had deltas of a transaction whose end it has not reached.
+    read, None for all; `reader` whom read rules are judged for, None for nobody: then models with a rule show nothing;
+    `view` the form of the frames, None for those of a WebSocket. `is_inside`: the session has had deltas of a
+    transaction whose end it has not reached.
     """
     ring = router.ring
     limit_bytes = max(limit_bytes, 1)
-    frames = _Frames(router, reader, is_inside=is_inside)
+    frames: Collector = (
+        _Frames(router, reader, is_inside=is_inside)
+        if view is None
+        else view.collector(router, reader, is_inside=is_inside, exact=skip is None)
+    )
     held_keys = frozenset(keys)
     ordinal, offset = place
     following: tuple[int, int] | None = None
@@ -373,6 +421,7 @@ class Session:
         "_reader",
         "_router",
         "_snapshot",
+        "_view",
         "_waiter",
         "acknowledged",
         "ends",
@@ -388,8 +437,10 @@ class Session:
         groups: Iterable[str],
         readable: frozenset[str] | None = None,
         reader: Reader | None = None,
+        view: View | None = None,
     ) -> None:
         self.organization = organization
+        self._view = view
         self._readable = readable
         self.groups = frozenset(groups)
         # `actor.groups` of a rule are those that the session is for, as in the rows that it is bootstrapped with.
@@ -431,6 +482,13 @@ class Session:
     def is_behind(self) -> bool:
         """Whether something waits to be taken."""
         return self._pending is not None or self._lost or self._router.is_retired
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether `position` says it all: nothing after it was in the snapshot that the session began with."""
+        if self._snapshot is not None and self._pending is None and self._router.timeline.streamed_all(self._snapshot):
+            self._snapshot = None
+        return self._snapshot is None
 
     def cursor(self) -> str:
         """The resume cursor of `position`."""
@@ -498,6 +556,7 @@ class Session:
             frames = self.take(limit_bytes)
             if frames:
                 return frames
+            await asyncio.sleep(0)  # much was looked at and nothing seen: the others have their turn
         return []
 
     async def ready(self) -> bool:
@@ -539,16 +598,32 @@ class Session:
         skip = self._skip(place[0])
         keys = router.ring.active(self._keys, place[0])
         if skip is None:
-            alike = (*place, limit_bytes, keys, self._readable, self._is_inside)
+            alike = (*place, limit_bytes, keys, self._readable, self._view, self._is_inside)
             batch = router.shared(alike) or router.shared((*alike, self._reader))
             if batch is None:
                 batch = collect(
-                    router, keys, place, limit_bytes, None, self._readable, self._reader, is_inside=self._is_inside
+                    router,
+                    keys,
+                    place,
+                    limit_bytes,
+                    None,
+                    self._readable,
+                    self._reader,
+                    self._view,
+                    is_inside=self._is_inside,
                 )
                 router.share((*alike, self._reader) if batch.is_personal else alike, batch)
         else:
             batch = collect(
-                router, keys, place, limit_bytes, skip, self._readable, self._reader, is_inside=self._is_inside
+                router,
+                keys,
+                place,
+                limit_bytes,
+                skip,
+                self._readable,
+                self._reader,
+                self._view,
+                is_inside=self._is_inside,
             )
         self.ends = batch.ends
         self._is_inside = batch.is_inside

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pgsync.expression import Reader
 from pgsync.models import Model
+from pgsync.values import RowEncoder
 
 RuleRow = Mapping[str, str | None]
 """The columns of a model's read rule, as text; None for NULL."""
@@ -62,6 +63,14 @@ class Membership:
     is_known: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where the columns of a relation are in its rows, and how such a row becomes JSON."""
+
+    places: Mapping[str, int]
+    encode: RowEncoder
+
+
 @dataclass(slots=True)
 class Change:
     """One change of one row.
@@ -73,7 +82,8 @@ class Change:
     row: who is only in them must see the row go. `encode` gives the JSON object of the row as bytes, of `row` when
     there is one (the row as the log has it); it is None for what has no data: D, T, R. `transaction_id` is the caller's
     own id of the operation. `judged` is None for a model without a read rule, `membership` for one whose rows grant
-    nothing, or for a change that leaves what a row grants as it was.
+    nothing, or for a change that leaves what a row grants as it was. `previous_row` is the row before, when the log has
+    all of it. Both rows are as `rows` reads them: decoded, or a message of the log; `columns` says what is where.
     """
 
     sync_id: int
@@ -89,6 +99,8 @@ class Change:
     previous_groups: tuple[str, ...] | None = None
     judged: Judged | None = None
     membership: Membership | None = None
+    columns: Columns | None = None
+    previous_row: object = None
 
     @property
     def data(self) -> bytes | None:

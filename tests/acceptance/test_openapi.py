@@ -170,6 +170,8 @@ def probe(cases: Any, url: str, session: requests.Session, seen: set[tuple[str, 
     )
     @hypothesis.given(case=cases)
     def call(case: schemathesis.Case[Any]) -> None:
+        if case.operation.path == "/api/v1/changes":
+            case.query = {**(case.query or {}), "follow": "0"}  # else it has no end
         response = case.call(base_url=url, session=session)
         seen.add((case.operation.method.upper(), case.operation.path, response.status_code))
         assert response.status_code < 500, (case.as_curl_command(), response.text)

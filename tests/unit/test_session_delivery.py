@@ -364,7 +364,7 @@ def test_the_random_worlds_notice_a_wrong_session(wrong: str, monkeypatch: pytes
     elif wrong == "filter":
         monkeypatch.setattr(Timeline, "streamed_all", lambda self, snapshot: True)
     else:
-        monkeypatch.setattr(session, "_seen_as", lambda held, index, keys: ("U", ()))
+        monkeypatch.setattr(session, "seen_as", lambda held, index, keys: ("U", ()))
 
     def try_it() -> None:
         for seed in range(60):
