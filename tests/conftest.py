@@ -22,6 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--race-rounds", type=int, metavar="N", help="rounds of each race (default: as many as cost a few seconds)"
     )
+    parser.addoption(
+        "--all-changes", action="store_true", help="every kind of change of a schema on empty, filled and busy tables"
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:

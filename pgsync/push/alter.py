@@ -270,7 +270,8 @@ class _Altering:
                 f" anew while nobody can read it. Add a field of the new type, copy the values, then let {f.name} go"
             )
         else:
-            self._step(f"column {f.column} becomes {f.sql_type}", change_type(self.model, f), breaks=True)
+            undo = "push the type before, while the table is empty"
+            self._step(f"column {f.column} becomes {f.sql_type}", change_type(self.model, f), undo=undo, breaks=True)
             if enum_check(self.model, f):
                 self._validate(constraint_name(self.model, f"{f.column}_check"))
 

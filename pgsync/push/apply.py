@@ -103,7 +103,14 @@ def _run(
         if dry_run or not plan.steps:
             return PushResult(plan, installed.version, installed.hash, dry_run)
         _apply(connection, plan, limits)
-        left, after = _plan(connection, schema, replace(wishes, force=True, renames=()), limits, make, as_pushed=True)
+        left, after = _plan(
+            connection,
+            schema,
+            Wishes(migrate=wishes.migrate, force=True, backfills=wishes.backfills),
+            limits,
+            make,
+            as_pushed=True,
+        )
         if left.steps:
             titles = "; ".join(step.title for step in left.steps)
             message = f"this is left to do after the {plan.name}, because somebody changed it meanwhile: {titles}"

@@ -68,7 +68,9 @@ class Wishes:
         renames = tuple(Rename(key(r.model, r), r.before, r.now) for r in self.renames)
         backfills = tuple(Backfill(key(b.model, b), b.field, b.value, b.typed) for b in self.backfills)
         allow = frozenset(
-            ".".join([key(name, entry), *rest]) for entry in self.allow for name, *rest in [entry.split(".", 1)]
+            ".".join([keys.get(name.lower(), name), *rest])  # one that names nothing allows nothing
+            for entry in self.allow
+            for name, *rest in [entry.split(".", 1)]
         )
         for rename in renames:
             model = schema.model(rename.model)

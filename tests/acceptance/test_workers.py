@@ -236,10 +236,10 @@ async def _some(found: bool) -> bool:
 
 
 async def test_worker_that_stands_still_is_replaced(pushed: postgres.Database) -> None:
-    async with running(pushed, silent_seconds=5.0) as workers:
+    async with running(pushed, silent_seconds=3.0) as workers:
         stopped = workers.pid(2)
         os.kill(stopped, signal.SIGSTOP)
-        (stuck,) = await workers.said("worker_stuck")
+        stuck = (await workers.said("worker_stuck"))[0]
         assert (stuck["worker"], stuck["pid"]) == (2, stopped)
         await workers.said("gateway_started", 3)
         assert workers.pid(2) != stopped

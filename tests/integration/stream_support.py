@@ -96,10 +96,11 @@ def recorded(
     heartbeat_seconds: float = 0.05,
     failover: bool = True,
     connect: Connect | None = None,
+    conninfo: str | None = None,
 ) -> Recorded:
     """A feed that is not started yet."""
     feed = Feed(
-        database.dsn_as(LISTENER),
+        conninfo or database.dsn_as(LISTENER),
         deployment=deployment,
         ring_bytes=ring_bytes,
         ring_seconds=ring_seconds,
@@ -126,7 +127,7 @@ def recorded(
 
 
 @contextlib.asynccontextmanager
-async def running(database: Database, deployment: str, **options: float) -> AsyncIterator[Recorded]:
+async def running(database: Database, deployment: str, **options: float | str) -> AsyncIterator[Recorded]:
     """A feed that has caught up, stopped at the end."""
     result = recorded(database, deployment, **options)  # type: ignore[arg-type]  # bytes are an int all the same
     async with asyncio.timeout(WAIT_SECONDS):
