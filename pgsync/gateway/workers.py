@@ -27,6 +27,7 @@ from pgsync.stream.relay import STUCK_SECONDS, Relay
 # A worker says every ALIVE_SECONDS that its event loop turns; one that has not for so long never will.
 ALIVE_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 30.0
+BEGIN_SECONDS: Final = 60.0  # until it first says so
 DRAIN_SECONDS: Final = 20.0
 FIRST_RESTART_SECONDS: Final = 0.1
 LAST_RESTART_SECONDS: Final = 5.0
@@ -237,16 +238,18 @@ class _Pool:
 
     async def _watch(self, number: int, running: _Process) -> None:
         """Until the worker has ended. One whose event loop stands still is killed."""
+        limit_seconds = BEGIN_SECONDS
         with contextlib.suppress(ConnectionError):
             while True:
                 try:
-                    async with asyncio.timeout(self.silent_seconds):
+                    async with asyncio.timeout(limit_seconds):
                         line = await running.reader.readline()
                 except TimeoutError:
-                    self._give_up(number, f"it has done nothing for {self.silent_seconds:.0f} seconds")
+                    self._give_up(number, f"it has done nothing for {limit_seconds:.0f} seconds")
                     break
                 if not line:
                     break
+                limit_seconds = self.silent_seconds
                 if line == READY and not running.is_ready:
                     running.is_ready = True
                     self._announce()
