@@ -34,7 +34,7 @@ class Field:
 
     `sql_type` is the Postgres type as `format_type` prints it (`timestamp with time zone`, `text[]`).
     `required`: the column may not be null on the wire. `base`: one of the contract's base fields (id, createdAt, ..),
-    which no client may write except `id` on create.
+    which no client may write except `id` on create. `readonly`: none may write it at all.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Field:
     required: bool = False
     base: bool = False
     enum_values: tuple[str, ...] | None = None
+    readonly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ def model_to_json(model: Model) -> dict[str, Any]:
                 "base": f.base,
                 "enumValues": list(f.enum_values) if f.enum_values is not None else None,
             }
+            | ({"readOnly": True} if f.readonly else {})
             for f in model.fields
         ],
         "groups": [{"kind": g.kind, "column": g.column} for g in model.groups],
@@ -199,6 +201,7 @@ def model_from_json(data: Mapping[str, Any]) -> Model:
                 required=f["required"],
                 base=f["base"],
                 enum_values=tuple(f["enumValues"]) if f["enumValues"] is not None else None,
+                readonly=f.get("readOnly", False),
             )
             for f in data["fields"]
         ),

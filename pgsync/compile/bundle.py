@@ -132,7 +132,7 @@ def _on_table(model: ResolvedModel) -> Iterator[Statement]:
     names = TableNames(model)
     writable = "true"
     if names.tenant is not None:
-        writable = f"{names.tenant} = {names.tenant_value('(SELECT pgsync.organization_id())')}"
+        writable = f"{names.tenant} = {names.tenant_value(once=True)}"
     context = {
         "key": model.key,
         "name": model.name,

@@ -27,6 +27,16 @@ _EXPECTED = {
 }
 
 
+def cast_of(field: ResolvedField) -> str:
+    """The type that a write turns the text of an (element's) value into; "" for none."""
+    return field.sql_type.removesuffix("[]") if field.cast is None else field.cast
+
+
+def is_assigned(field: ResolvedField) -> bool:
+    """Whether only the assignment to the column tells if a value fits: it is longer, or not of the domain."""
+    return cast_of(field) not in ("text", field.sql_type.removesuffix("[]")) or "(" in field.sql_type
+
+
 def expected(field: ResolvedField) -> tuple[str, str] | None:
     """The JSON types that a field takes, as an SQL list and in words; None when it takes any."""
     if field.array:
@@ -43,21 +53,25 @@ def from_data(field: ResolvedField) -> str:
     if field.array:
         return (
             f"CASE WHEN pg_catalog.jsonb_typeof(p_data -> {name}) = 'array' THEN ARRAY("
-            f"SELECT e.e{_cast(field.sql_type.removesuffix('[]'))}"
+            f"SELECT e.e{_cast(cast_of(field))}"
             f" FROM pg_catalog.jsonb_array_elements_text(p_data -> {name}) WITH ORDINALITY AS e(e, n) ORDER BY e.n) END"
         )
     if field.kind is Kind.JSON:
         value = f"NULLIF(p_data -> {name}, 'null')"
-        return value if field.sql_type == "jsonb" else f"({value})::{field.sql_type}"
+        return value if cast_of(field) == "jsonb" else f"({value})::{cast_of(field)}"
     if field.kind is Kind.BYTES:
         return f"pg_catalog.decode(p_data ->> {name}, 'base64')"
-    cast = _cast(field.sql_type)
+    cast = _cast(cast_of(field))
     return f"(p_data ->> {name}){cast}" if cast else f"p_data ->> {name}"
 
 
 def default_literal(field: ResolvedField) -> str:
     """The field's default as an SQL expression."""
-    return _literal(field.default, field.sql_type)
+    if field.kind is Kind.BYTES:
+        return f"pg_catalog.decode({literal(field.default)}, 'base64')"
+    if field.array:
+        return _literal(field.default, f"{cast_of(field) or 'text'}[]")
+    return _literal(field.default, cast_of(field) or "text")
 
 
 def _literal(value: Any, sql_type: str) -> str:
@@ -77,4 +91,4 @@ def _literal(value: Any, sql_type: str) -> str:
 
 
 def _cast(sql_type: str) -> str:
-    return "" if sql_type == "text" else f"::{sql_type}"
+    return "" if sql_type in ("", "text") else f"::{sql_type}"

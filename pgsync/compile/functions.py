@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgsync import sqlfiles
-from pgsync.compile.columns import default_literal, expected, from_data
+from pgsync.compile.columns import cast_of, default_literal, expected, from_data, is_assigned
 from pgsync.expression import render_rule
 from pgsync.models import Kind
 from pgsync.names import literal, quote
@@ -66,11 +66,29 @@ class TableNames:
         """The columns that tell a row from every other: tenant first, as in the primary key."""
         return self.id if self.tenant is None else f"{self.tenant}, {self.id}"
 
-    def tenant_value(self, function: str = "pgsync.organization_id()") -> str:
-        """The caller's organization in the type of the tenant column."""
+    def tenant_value(self, *, once: bool = False) -> str:
+        """The caller's organization in the type of the tenant column; `once` per query, for policies.
+
+        What is no value of that type is nobody's organization: a comparison with it does not fail, it finds nothing.
+        """
+        kind = self._tenant_kind
+        name = "id" if kind is Kind.TEXT else "uuid" if kind is Kind.UUID else "integer"
+        function = f"pgsync.organization_{name}()"
+        return f"(SELECT {function})" if once else function
+
+    def tenant_of(self, text: str) -> str:
+        """The organization that this SQL expression names, in the type of the tenant column."""
+        kind = self._tenant_kind
+        if kind is Kind.TEXT:
+            return text
+        return f"pgsync_private.as_{'uuid' if kind is Kind.UUID else 'integer'}({text})"
+
+    @property
+    def _tenant_kind(self) -> Kind:
         found = self.model.field_of_column(self.model.tenant_column or "")
-        sql_type = "text" if found is None else found.sql_type
-        return function if sql_type == "text" else f"{function}::{sql_type}"
+        if found is None or cast_of(found) in ("", "text"):
+            return Kind.TEXT
+        return Kind.UUID if found.kind is Kind.UUID else Kind.INTEGER
 
 
 def readable(model: ResolvedModel) -> list[str]:
@@ -78,7 +96,7 @@ def readable(model: ResolvedModel) -> list[str]:
     names = TableNames(model)
     conditions = []
     if names.tenant is not None:
-        conditions.append(f"{names.tenant} = {names.tenant_value('(SELECT pgsync.organization_id())')}")
+        conditions.append(f"{names.tenant} = {names.tenant_value(once=True)}")
     if model.groups:
         held = "ANY ((SELECT pgsync.sync_groups())::text[])"
         belongs = [f"{literal(g.kind + ':')} || {quote(g.column)} = {held}" for g in model.groups]
@@ -134,10 +152,9 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
 
 
 _SUBJECTS = {
-    "text": "p_participant",
-    "uuid": "pgsync_private.as_uuid(p_participant)",
-    "integer": "pgsync_private.as_integer(p_participant)",
-    "bigint": "pgsync_private.as_integer(p_participant)",
+    Kind.TEXT: "p_participant",
+    Kind.UUID: "pgsync_private.as_uuid(p_participant)",
+    Kind.INTEGER: "pgsync_private.as_integer(p_participant)",
 }
 """A participant's id in the type of the column that names it; null when it cannot be one."""
 
@@ -154,9 +171,9 @@ def _edge(model: ResolvedModel) -> dict[str, str | None]:
         "table": names.table,
         "id": names.id,
         "tenant": names.tenant,
-        "tenant_value": names.tenant_value("p_organization"),
+        "tenant_value": names.tenant_of("p_organization"),
         "subject": quote(grants.subject_column),
-        "subject_value": _SUBJECTS[subject.sql_type],
+        "subject_value": _SUBJECTS[subject.kind],
         "scope": quote(grants.scope_column),
     }
 
@@ -213,21 +230,23 @@ def _id_check(model: ResolvedModel) -> str:
     if model.id.kind is Kind.UUID:
         return "v_ignored := pgsync_private.require_uuid_id(p_id);"
     if model.id.kind is Kind.INTEGER:
-        return f"v_ignored := pgsync_private.require_integer_id(p_id, {64 if model.id.sql_type == 'bigint' else 32});"
+        bits = {"smallint": 16, "integer": 32, "bigint": 64}[model.id.sql_type]
+        return f"v_ignored := pgsync_private.require_integer_id(p_id, {bits});"
     return ""
 
 
 def _view(model: ResolvedModel) -> dict[str, Any]:
     names = TableNames(model)
-    id_cast = "" if model.id.sql_type == "text" else f"::{model.id.sql_type}"
+    id_cast = "" if model.id.kind is Kind.TEXT else f"::{model.id.sql_type}"
     where = f"t.{names.id} = p_id{id_cast}"
     if names.tenant is not None:
         where = f"t.{names.tenant} = {names.tenant_value()}\n    AND {where}"
     base = {f.name: f for f in model.fields if f.base}
     tenant_field = next((f for f in base.values() if f.column == model.tenant_column), None)
     known = sorted({f.name for f in model.fields} | {"id", "createdAt", "updatedAt", "organizationId", "createdBy"})
-    checked = [(f, e) for f in model.declared if (e := expected(f)) is not None]
-    required = [f for f in model.declared if not f.nullable]
+    written = [f for f in model.declared if not f.readonly]
+    checked = [(f, e) for f in written if (e := expected(f)) is not None]
+    required = [f for f in written if not f.nullable]
     return {
         "key": model.key,
         "name": model.name,
@@ -238,13 +257,14 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "field_list_literal": literal(", ".join(f.name for f in model.declared)),
         "tenant_field": literal(tenant_field.name) if tenant_field is not None else None,
         "checked": [{"literal": literal(f.name), "json_types": e[0], "expected": e[1]} for f, e in checked],
+        "readonly": [{"literal": literal(f.name)} for f in model.declared if f.readonly],
         "enums": [
             {
                 "literal": literal(f.name),
                 "enum_literals": ", ".join(literal(v) for v in f.enum_values),
                 "enum_list_literal": literal(", ".join(f.enum_values)),
             }
-            for f in model.declared
+            for f in written
             if f.enum_values
         ],
         "not_null": [{"literal": literal(f.name)} for f in required],
@@ -256,7 +276,10 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "updated": _update(model, base),
         "where": where,
         "readable": readable(model),
-        "converted": [{"literal": literal(f.name), "value": from_data(f)} for f in model.declared],
+        "converted": [
+            {"literal": literal(f.name), "value": from_data(f), "type": f.sql_type if is_assigned(f) else ""}
+            for f in written
+        ],
         "texts": [{"literal": literal(f.name), "column": quote(f.column)} for f in model.fields],
         "recorded": [
             {"literal": literal(f.name), "changed": _changed(f)}
@@ -300,9 +323,11 @@ def _insert(
     if model.id.kind is Kind.INTEGER:
         columns.append({"column": names.id, "value": f"p_id{id_cast}"})
     else:
-        made = "pg_catalog.gen_random_uuid()" + ("::text" if model.id.sql_type == "text" else "")
+        made = "pg_catalog.gen_random_uuid()" + ("::text" if model.id.kind is Kind.TEXT else "")
         columns.append({"column": names.id, "value": f"COALESCE(p_id{id_cast}, {made})"})
     for f in model.declared:
+        if f.readonly:
+            continue
         value = from_data(f)
         if f.default is not None:
             value = f"CASE WHEN p_data ? {literal(f.name)} THEN {value} ELSE {default_literal(f)} END"
@@ -324,6 +349,7 @@ def _update(model: ResolvedModel, base: dict[str, ResolvedField]) -> list[dict[s
             "value": f"CASE WHEN p_data ? {literal(f.name)} THEN {from_data(f)} ELSE t.{quote(f.column)} END",
         }
         for f in model.declared
+        if not f.readonly
     ]
     if "updatedAt" in base:
         columns.append({"column": quote(base["updatedAt"].column), "value": "pg_catalog.statement_timestamp()"})
@@ -342,7 +368,7 @@ def _changed(f: ResolvedField) -> str:
 def _recorded_key(model: ResolvedModel, names: TableNames) -> dict[str, str]:
     def text(row: str, column: str) -> str:
         found = model.field_of_column(column)
-        cast = "" if found is not None and found.sql_type == "text" else "::text"
+        cast = "" if found is not None and found.kind is Kind.TEXT and cast_of(found) in ("", "text") else "::text"
         return f"{row}.{quote(column)}{cast}"
 
     def groups(*rows: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pgsync import sqlfiles
 from pgsync.compile.columns import default_literal
 from pgsync.compile.functions import TableNames
-from pgsync.names import literal, quote
+from pgsync.names import MAX_BYTES, is_plain, is_reserved, literal, quote
 from pgsync.schema.resolved import Reference, ResolvedField, ResolvedModel, ResolvedSchema
 
 MARK = "[pgsync model="
@@ -155,6 +155,23 @@ def change_type(model: ResolvedModel, f: ResolvedField) -> str:
 def constraint_name(model: ResolvedModel, suffix: str) -> str:
     """A constraint or index name: Postgres's own default, written out; not quoted."""
     return f"{model.table}_{suffix}"
+
+
+def unfit_names(schema: ResolvedSchema, model: ResolvedModel) -> Iterator[str]:
+    """Why we do not make this model's table: names that would need quotes, or that Postgres would cut off."""
+    for what, name in [("namespace", model.namespace), ("table", model.table)] + [
+        ("column", f.column) for f in model.fields
+    ]:
+        if not is_plain(name):
+            yield f"{what} {name!r} is not of lower-case letters, digits and _, beginning with a letter"
+        elif is_reserved(name):
+            yield f"{what} {name!r} is a reserved word of SQL"
+    made = [constraint_name(model, "pkey"), *(index.name for index in indexes(model))]
+    made += [key.name for key in foreign_keys(schema, model)]
+    made += [constraint_name(model, f"{f.column}_check") for f in model.declared if f.enum_values]
+    for name in made:
+        if len(name.encode()) > MAX_BYTES:
+            yield f"needs an object {name!r}, longer than the {MAX_BYTES} bytes of a name"
 
 
 def is_not_null(model: ResolvedModel, f: ResolvedField) -> bool:

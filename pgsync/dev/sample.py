@@ -69,7 +69,11 @@ def sample(
     model, changed = next((c for c in candidates if c[1].enum_values is not None), candidates[0])
     before, by_http, by_sql = _values(changed)
     row_id = _row_id(model, token)
-    data = {f.name: _values(f)[0] for f in model.declared if f.strict and f.default is None and not f.nullable}
+    data = {
+        f.name: _values(f)[0]
+        for f in model.declared
+        if f.strict and f.default is None and not (f.nullable or f.readonly)
+    }
     rows = f"{url}/api/v1/models/{model.key}"
     table = names.quote(model.table)
     if model.namespace != "public":
@@ -87,13 +91,13 @@ def sample(
 
 
 def _needs_another_row(model: ResolvedModel) -> bool:
-    required = {f.name for f in model.declared if not f.nullable}
+    required = {f.name for f in model.declared if not (f.nullable or f.readonly)}
     return any(reference.enforced and reference.field in required for reference in model.references)
 
 
 def _changeable(model: ResolvedModel) -> ResolvedField | None:
     references = {reference.field for reference in model.references}
-    fields = [f for f in model.declared if not f.array and not f.identity and f.name not in references]
+    fields = [f for f in model.declared if not (f.array or f.identity or f.readonly) and f.name not in references]
     chosen = next((f for f in fields if f.enum_values is not None and len(f.enum_values) > 1), None)
     for kind in _LIKED:
         chosen = chosen or next((f for f in fields if f.kind is kind and f.enum_values is None and not f.unique), None)

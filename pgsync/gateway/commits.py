@@ -161,7 +161,8 @@ class Committer:
         explained = PgsyncError.of_database(error)
         if error.diag.column_name is not None and explained.param == error.diag.column_name:
             explained.param = self._schema.field_of(error.diag.table_name, error.diag.column_name)
-        if explained.param is not None or not (error.sqlstate or "").startswith("22"):
+        of_domain = error.diag.datatype_name is not None
+        if explained.param is not None or not (of_domain or (error.sqlstate or "").startswith("22")):
             return explained
         for model, path in places:
             try:

@@ -255,7 +255,7 @@ def _data_schema(model: Model) -> Json:
     """What a write may say of a row."""
     return {
         "type": "object",
-        "properties": {f.name: _field_schema(f) for f in model.fields if not f.base},
+        "properties": {f.name: _field_schema(f) for f in model.fields if not (f.base or f.readonly)},
         "additionalProperties": False,
     }
 

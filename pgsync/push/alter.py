@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pgsync import sqlfiles
+from pgsync.compile.bundle import needs_full_identity
 from pgsync.compile.columns import default_literal
 from pgsync.compile.functions import TableNames
 from pgsync.compile.tables import (
@@ -24,6 +25,7 @@ from pgsync.compile.tables import (
     foreign_keys,
     indexes,
     is_not_null,
+    unfit_names,
 )
 from pgsync.models import Model
 from pgsync.names import literal, quote
@@ -69,6 +71,11 @@ def alterations(schema: ResolvedSchema, installed: Installed, tables: Tables, wi
     for model in sorted(schema.models, key=lambda m: m.key):
         table = tables.get((model.namespace, model.table))
         names = TableNames(model)
+        if table is None or is_ours(model, table, installed):
+            unfit = [f"{model.key}: {why}; only a table that exists may" for why in unfit_names(schema, model)]
+            result.misfits.extend(unfit)
+            if unfit:
+                continue
         if table is None:
             result.made.extend(_create(model))
             references.extend(_references_of_new(schema, model, tables))
@@ -140,6 +147,13 @@ class _Altering:
         self._rename(where)
         for f in self.model.fields:
             self._column(f, where)
+        virtual = [name for name, column in self.table.columns.items() if column.generated == "v"]
+        full = needs_full_identity(self.model) or self.model.tenant_column not in (None, *self.table.primary_key)
+        if virtual and full:
+            self.result.misfits.append(
+                f"{where} has the virtual column {virtual[0]}, and its whole old rows would have to be logged: Postgres"
+                " refuses every update of such a table; make the column STORED"
+            )
         if self.ours:
             self._let_go()
             self._index()
@@ -234,6 +248,16 @@ class _Altering:
             return
         if column.sql_type != f.sql_type:
             self._retype(f, column.sql_type, where)
+        if column.generated and (self.table.server_version < 180000 or column.generated == "v"):
+            self.result.misfits.append(
+                f"{where}, column {f.column} is generated, and this server's log does not carry its value"
+                f" (PostgreSQL 18 does, of stored ones): leave field {f.name} out"
+            )
+        elif column.generated and not f.readonly:
+            self.result.misfits.append(
+                f"{where}, column {f.column} is generated, nobody can write it: make field {f.name}"
+                " Field(readonly=True)"
+            )
         if not self.ours:
             return
         if column.not_null and not is_not_null(self.model, f):
@@ -263,7 +287,7 @@ class _Altering:
     def _retype(self, f: ResolvedField, is_now: str, where: str) -> None:
         said = f"{where}, column {f.column} is {is_now}, field {f.name} says {f.sql_type}"
         if not self.ours:
-            self.result.misfits.append(f"{said}; change one of them")
+            self.result.misfits.append(f"{said}; change one of them, the field with Field(sql={is_now!r})")
         elif self._holds("true", "there are rows"):
             self._refuse(
                 f"column {f.column} is {is_now}, field {f.name} says {f.sql_type}: Postgres would write the whole table"

@@ -27,11 +27,15 @@ _ENUM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that exists: its type as `format_type` prints it. `filled`: it has a default or is an identity."""
+    """A column that exists: its type as `format_type` prints it. `filled`: it has a default or is an identity.
+
+    `generated`: `s` stored, `v` virtual, "" not at all.
+    """
 
     sql_type: str
     not_null: bool
     filled: bool = False
+    generated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Table:
     primary_key: tuple[str, ...]
     constraints: Mapping[str, Constraint]
     indexes: Mapping[str, bool]
+    server_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +136,17 @@ def read_tables(
         (row["namespace"], row["name"]): Table(
             kind=row["kind"],
             comment=row["comment"],
-            columns={name: Column(c["type"], c["notNull"], c["filled"]) for name, c in (row["columns"] or {}).items()},
+            columns={
+                name: Column(c["type"], c["notNull"], c["filled"], c["generated"])
+                for name, c in (row["columns"] or {}).items()
+            },
             primary_key=tuple(row["primary_key"]),
             constraints={
                 name: Constraint(c["kind"], c["definition"], c["validated"])
                 for name, c in (row["constraints"] or {}).items()
             },
             indexes=row["indexes"] or {},
+            server_version=row["server_version"],
         )
         for row in rows
     }

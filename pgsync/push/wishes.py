@@ -14,7 +14,7 @@ from typing import Any
 from pgsync.errors import PgsyncError
 from pgsync.models import Kind, Model
 from pgsync.schema.resolved import ResolvedField, ResolvedModel, ResolvedSchema
-from pgsync.schema.types import BY_SQL, default_to_json
+from pgsync.schema.types import default_to_json, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def value_of(backfill: Backfill, field: ResolvedField) -> Any:
     if backfill.typed and not (field.kind in (Kind.TEXT, Kind.UUID) and not field.array):
         with contextlib.suppress(ValueError):  # a date or a word: what the field is has to tell
             value = json.loads(value)
-    return default_to_json(value, BY_SQL[field.sql_type], field.enum_values)
+    return default_to_json(value, type_of(field.sql_type, field.kind), field.enum_values)
 
 
 def parse_rename(text: str) -> Rename:

@@ -64,6 +64,8 @@ class FieldOptions:
     parent: bool = False
     on_delete: OnDelete | None = None
     fk: bool = True
+    sql: str | None = None
+    readonly: bool = False
 
 
 def Field(  # noqa: N802  reads as what it declares, beside Model and Ref
@@ -77,6 +79,8 @@ def Field(  # noqa: N802  reads as what it declares, beside Model and Ref
     parent: bool = False,
     on_delete: OnDelete | None = None,
     fk: bool = True,
+    sql: str | None = None,
+    readonly: bool = False,
 ) -> Any:
     """Options of one field, given as the attribute's value.
 
@@ -84,11 +88,15 @@ def Field(  # noqa: N802  reads as what it declares, beside Model and Ref
     cannot have it (`name="class"`), `column` a column name of one's own. `index` makes an index (references have one
     unless told otherwise), `unique` a unique constraint within the tenant.
 
+    For tables that exist: `sql` is the column's exact type, as psql's `\\d` prints it, with the namespace of types that
+    are not Postgres's own (`"character varying(255)"`, `"public.mood"`); the Python type then says what its values are.
+    `readonly`: only the database writes the column: it is generated, or has a default that only Postgres knows.
+
     Of references only: `relation` is the accessor's name (default: the field's without `_id`/`Id`); `parent` puts the
     row into the sync groups of the row it refers to; `on_delete` is the foreign key's action (default `no action`);
     `fk=False` leaves the foreign key out.
     """
-    return FieldOptions(default, name, column, index, unique, relation, parent, on_delete, fk)
+    return FieldOptions(default, name, column, index, unique, relation, parent, on_delete, fk, sql, readonly)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,7 @@ class ModelOptions:
     table: str | None = None
     namespace: str = "public"
     tenant: str | None = "organization_id"
+    tenant_type: str = "text"
     mutable: bool = True
     load: Literal["instant", "lazy"] = "instant"
     scope: bool | str = False
@@ -122,7 +131,8 @@ class Model:
     `key` is the model's name in paths (default: the class name's plural in lowerCamelCase: Task -> tasks, Category ->
     categories, TaskComment -> taskComments), `typename` its name in deltas (default: the class name), `table` and
     `namespace` where its rows are (default: the key in snake_case, in `public`). `tenant` is the column that holds the
-    organization; None means rows that all organizations share. `mutable=False` refuses writes from clients. `load` is
+    organization, of type text unless `tenant_type` says another (`uuid`, `bigint`, ..); None means rows that all
+    organizations share. `mutable=False` refuses writes from clients. `load` is
     `instant` or `lazy`. `scope=True` makes each row a sync group `<typename in lower case>:<id>`, `scope="matter"`
     names the kind; `groups=["inbox:recipient_id"]` puts a row into `inbox:<value>`; without any of these and without a
     parent a row belongs to its organization. `grants=("user", "workspace")` names the two references of a membership.
@@ -132,7 +142,8 @@ class Model:
     `without` lists base fields that the table does not have (`createdAt`, `updatedAt`, `createdBy`). `abstract=True`
     makes a base class whose fields its subclasses get.
 
-    `id` is text unless declared as `id: UUID`, `id: int` or `id: bigint` (identity columns).
+    `id` is text unless declared as `id: UUID`, `id: int` or `id: bigint` (identity columns); of a table that exists,
+    `id: int = Field(column="number", sql="smallint")` names its column and exact type.
     """
 
     __pgsync_options__: ClassVar[ModelOptions] = ModelOptions(abstract=True)
@@ -145,6 +156,7 @@ class Model:
         table: str | None = None,
         namespace: str | Missing = MISSING,
         tenant: str | Missing | None = MISSING,
+        tenant_type: str | Missing = MISSING,
         mutable: bool | Missing = MISSING,
         load: Literal["instant", "lazy"] | Missing = MISSING,
         scope: bool | str | Missing = MISSING,
@@ -166,6 +178,7 @@ class Model:
         said = {
             "namespace": namespace,
             "tenant": tenant,
+            "tenant_type": tenant_type,
             "mutable": mutable,
             "load": load,
             "scope": scope,

@@ -13,12 +13,22 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from pgsync.expression import Rule, RuleError, parse_rule
-from pgsync.models import Grants, Group
-from pgsync.names import FUNCTIONS, GENERATED, MAX_BYTES, PRIVATE, is_plain, is_reserved, snake_case
+from pgsync.models import Grants, Group, Kind
+from pgsync.names import FUNCTIONS, GENERATED, MAX_BYTES, PRIVATE, is_plain, snake_case
 from pgsync.schema.hash import EXTENSION, canonical_json, model_hash, schema_hash
 from pgsync.schema.problem import Problem
 from pgsync.schema.resolved import Reference, ResolvedField, ResolvedModel, ResolvedSchema, runtime_field
-from pgsync.schema.types import BY_SQL, ID_TYPES, PLAIN, TEXT, TIMESTAMPTZ, ColumnType, default_to_json
+from pgsync.schema.types import (
+    BY_SQL,
+    PLAIN,
+    TEXT,
+    TIMESTAMPTZ,
+    ColumnType,
+    default_to_json,
+    enumerated,
+    is_id_type,
+    named,
+)
 
 BASE_FIELDS: Final = ("id", "createdAt", "updatedAt", "organizationId", "createdBy")
 OPTIONAL_BASE_FIELDS: Final = ("createdAt", "updatedAt", "createdBy")
@@ -56,7 +66,7 @@ _MODEL_KEYS: Final = frozenset(
     ]
 )
 _EXTENSION_KEYS: Final = frozenset(
-    ["strict", "id", "namespace", "rule", "claims", "preempt", "without", "fields", "relations"]
+    ["strict", "id", "idColumn", "tenant", "namespace", "rule", "claims", "preempt", "without", "fields", "relations"]
 )
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
@@ -76,7 +86,9 @@ class _Draft:
     namespace: str = "public"
     table: str = ""
     tenant_column: str | None = None
+    tenant_type: ColumnType = TEXT
     id_type: ColumnType = TEXT
+    id_column: str = "id"
     scope_kind: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     fields: list[ResolvedField] = field(default_factory=list)
@@ -203,11 +215,13 @@ class _Resolver:
         self._check_identifier(draft, None, "table", draft.table, "table= (tableName in TypeScript)")
         self._resolve_tenancy(draft)
         id_name = extension.get("id", "text")
-        id_type = BY_SQL.get(id_name) if isinstance(id_name, str) else None
-        if id_type is None or id_type not in ID_TYPES:
+        id_type = named(id_name) if isinstance(id_name, str) else None
+        if id_type is None or not is_id_type(id_type):
             self._report(key, "id", f"type {id_name!r} cannot be a row id", "use str, UUID, int or bigint")
         else:
             draft.id_type = id_type
+        draft.id_column = self._choice_text(extension.get("idColumn", "id"), draft, "idColumn")
+        self._check_identifier(draft, "id", "column", draft.id_column, "Field(column=)")
         if entry.get("plane", "tenant") != "tenant":
             self._report(key, None, f"plane {entry['plane']!r} does not exist here", "leave plane out")
         for option in ("mutable", "lazyObservable"):
@@ -233,6 +247,17 @@ class _Resolver:
         if kind == "column" and isinstance(column, str):
             draft.tenant_column = column
             self._check_identifier(draft, "organizationId", "tenant column", column, "tenant=")
+            type_name = draft.extension.get("tenant", TEXT.sql)
+            tenant_type = named(type_name) if isinstance(type_name, str) else None
+            if tenant_type is None or not is_id_type(tenant_type):
+                self._report(
+                    draft.key,
+                    "organizationId",
+                    f"type {type_name!r} cannot say which organization a row belongs to",
+                    "use text, character varying(n), uuid, smallint, integer or bigint",
+                )
+            else:
+                draft.tenant_type = tenant_type
         elif kind in ("parent", "source"):
             self._report(
                 draft.key,
@@ -333,15 +358,26 @@ class _Resolver:
         draft.fields.append(
             ResolvedField(
                 "id",
-                "id",
+                draft.id_column,
                 draft.id_type.sql,
                 draft.id_type.kind,
                 base=True,
-                identity=draft.id_type.sql in ("integer", "bigint"),
+                identity=draft.id_type.kind is Kind.INTEGER,
+                cast=draft.id_type.cast,
             )
         )
         if draft.tenant_column is not None:
-            draft.fields.append(ResolvedField("organizationId", draft.tenant_column, TEXT.sql, TEXT.kind, base=True))
+            draft.fields.append(
+                # Whatever its column holds, an organization is text on the wire.
+                ResolvedField(
+                    "organizationId",
+                    draft.tenant_column,
+                    draft.tenant_type.sql,
+                    Kind.UUID if draft.tenant_type.kind is Kind.UUID else Kind.TEXT,
+                    base=True,
+                    cast=draft.tenant_type.cast,
+                )
+            )
         for name, (beside, meta) in self._declared(draft):
             self._check_field_name(draft, name)
             resolved = self._resolve_field(draft, name, meta, beside)
@@ -415,7 +451,7 @@ class _Resolver:
             self._report(key, name, "isOptional and isIndexed must be true or false", "correct the field")
             return None
         enum_values = self._enum_values(draft, name, meta)
-        column_type = self._column_type(draft, name, plain, beside)
+        column_type = self._column_type(draft, name, plain, beside, enum_values is not None)
         if column_type is None:
             return None
         default = beside.get("default")
@@ -436,6 +472,8 @@ class _Resolver:
             enum_values=enum_values,
             indexed=indexed,
             unique=beside.get("unique") is True,
+            readonly=beside.get("readonly") is True,
+            cast=column_type.cast,
         )
 
     def _enum_values(self, draft: _Draft, name: str, meta: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -449,14 +487,23 @@ class _Resolver:
             self._report(draft.key, name, "lists an enum value twice", "list each once")
         return tuple(values)
 
-    def _column_type(self, draft: _Draft, name: str, plain: ColumnType, beside: Mapping[str, Any]) -> ColumnType | None:
+    def _column_type(
+        self, draft: _Draft, name: str, plain: ColumnType, beside: Mapping[str, Any], is_enum: bool
+    ) -> ColumnType | None:
         reference = next((r for r in draft.references if r.field == name), None)
         exact = beside.get("type")
         if exact is not None:
-            found = BY_SQL.get(exact) if isinstance(exact, str) else None
+            said = beside.get("base")
+            base = BY_SQL.get(said, plain) if isinstance(said, str) else plain
+            found = None
+            if isinstance(exact, str):
+                found = enumerated(exact) if is_enum else named(exact, base)
             if found is None or found.json != plain.json:
                 self._report(
-                    draft.key, name, f"column type {exact!r} is not one of a {plain.json} field", "correct the type"
+                    draft.key,
+                    name,
+                    f"column type {exact!r} is not one of a {plain.json} field",
+                    "correct the type: write it as psql's \\d prints it, those of your own with their namespace",
                 )
                 return None
             return found
@@ -580,7 +627,6 @@ class _Resolver:
 
     def _check_columns(self, draft: _Draft) -> None:
         taken: dict[str, str] = {}
-        table = draft.table
         for resolved in draft.fields:
             column = resolved.column
             if not resolved.base:
@@ -595,30 +641,9 @@ class _Resolver:
                     code = "schema_reserved_field"
                     remedy = f"{remedy}, or leave the declared field out"
                 self._report(draft.key, resolved.name, f"is stored in column {column!r}, as {other!r} is", remedy, code)
-            if resolved.indexed:
-                self._check_length(draft, resolved.name, f"{table}_{draft.tenant_column or ''}_{column}_idx")
-            if resolved.unique:
-                self._check_length(draft, resolved.name, f"{table}_{draft.tenant_column or ''}_{column}_key")
-            if resolved.enum_values is not None:
-                self._check_length(draft, resolved.name, f"{table}_{column}_check")
-        for reference in draft.references:
-            if reference.enforced:
-                self._check_length(
-                    draft, reference.field, f"{table}_{draft.tenant_column or ''}_{reference.column}_fkey"
-                )
-        self._check_length(draft, None, f"{table}_pkey")
-
-    def _check_length(self, draft: _Draft, field_name: str | None, generated: str) -> None:
-        if len(generated) > MAX_BYTES and is_plain(draft.table):
-            self._report(
-                draft.key,
-                field_name,
-                f"needs an object {generated!r}, longer than the {MAX_BYTES} bytes of a name",
-                "give the table or the column a shorter name",
-            )
 
     def _groups(self, draft: _Draft) -> tuple[Group, ...]:
-        groups = [Group(draft.scope_kind, "id")] if draft.scope_kind else []
+        groups = [Group(draft.scope_kind, draft.id_column)] if draft.scope_kind else []
         for reference in draft.references:
             if not reference.parent:
                 continue
@@ -653,7 +678,7 @@ class _Resolver:
                 self._report(
                     draft.key, source["field"], "gives a group but is no field of the model", "name a declared field"
                 )
-            elif source["multi"] or found.array or found.sql_type not in [t.sql for t in ID_TYPES]:
+            elif source["multi"] or found.array or not is_id_type(ColumnType(found.sql_type, "", found.kind)):
                 self._report(
                     draft.key,
                     source["field"],
@@ -705,7 +730,7 @@ class _Resolver:
             return None
         for reference in found.values():
             field = next(f for f in draft.fields if f.column == reference.column)
-            if field.array or field.sql_type not in [t.sql for t in ID_TYPES]:
+            if field.array or not is_id_type(ColumnType(field.sql_type, "", field.kind)):
                 self._report(
                     draft.key,
                     reference.relation,
@@ -785,14 +810,13 @@ class _Resolver:
         return ""
 
     def _check_identifier(self, draft: _Draft, field_name: str | None, what: str, name: str, option: str) -> None:
-        if not is_plain(name):
-            why = (
-                f"longer than {MAX_BYTES} bytes"
-                if len(name.encode("utf-8", "replace")) > MAX_BYTES
-                else "not of lower-case letters, digits and _, beginning with a letter"
-            )
-        elif is_reserved(name):
-            why = "a reserved word of SQL"
+        """A table that exists may have any name; those that we would have to make are asked more of later."""
+        if len(name.encode("utf-8", "replace")) > MAX_BYTES:
+            why = f"longer than {MAX_BYTES} bytes"
+        elif not name or not name.isprintable():
+            why = "empty, or has characters that cannot be printed"
+        elif name.count("$") > 1:
+            why = "one that could end a function's body: it has more than one $"
         else:
             return
         self._report(draft.key, field_name, f"{what} {name!r} is {why}", f"name another with {option}")

@@ -27,6 +27,7 @@ from pgsync.schema.problem import Problem
 from pgsync.schema.types import (
     BOOLEAN,
     BY_SQL,
+    BYTEA,
     DATE,
     DOUBLE,
     INTEGER,
@@ -39,6 +40,7 @@ from pgsync.schema.types import (
     ColumnType,
     array_of,
     default_to_json,
+    named,
 )
 
 VERSION = 3
@@ -57,11 +59,14 @@ _PYTHON_TYPES: Mapping[Any, ColumnType] = {
     datetime: TIMESTAMPTZ,
     date: DATE,
     UUID: UUID_TYPE,
+    bytes: BYTEA,
     list: JSONB,
     dict: JSONB,
     Any: JSONB,
 }
-_KNOWN = "str, int, bigint, float, Decimal, bool, datetime, date, UUID, Literal of strings, list, dict, JSON or Ref"
+_KNOWN = (
+    "str, int, bigint, float, Decimal, bool, datetime, date, UUID, bytes, Literal of strings, list, dict, JSON or Ref"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,8 @@ class _ModelWriter:
             self._extension["rule"] = options.rule
         if options.claims != "advisory":
             self._extension["claims"] = options.claims
+        if options.tenant_type != "text":
+            self._extension["tenant"] = options.tenant_type
         if options.preempt:
             self._extension["preempt"] = True
         if options.without:
@@ -217,10 +224,14 @@ class _ModelWriter:
             )
 
     def _write_id(self, field_type: _Type, options: FieldOptions) -> None:
-        if field_type.nullable or field_type.enum_values or field_type.target or options != FieldOptions():
-            self._report("id", "takes a type and nothing else", "write id: str, id: UUID, id: int or id: bigint")
-        elif field_type.column != TEXT:
-            self._extension["id"] = field_type.column.sql
+        allowed = FieldOptions(column=options.column, sql=options.sql)
+        if field_type.nullable or field_type.enum_values or field_type.target or options != allowed:
+            self._report("id", "takes a type, column= and sql= only", "write id: str, id: UUID, id: int or id: bigint")
+            return
+        if (options.sql or field_type.column.sql) != TEXT.sql:
+            self._extension["id"] = options.sql or field_type.column.sql
+        if options.column is not None:
+            self._extension["idColumn"] = options.column
 
     def _write_field(self, name: str, field_type: _Type, options: FieldOptions) -> None:
         column_type = field_type.column
@@ -237,8 +248,15 @@ class _ModelWriter:
             field["enumValues"] = list(field_type.enum_values)
         self._fields[name] = field
         extended: dict[str, Any] = {}
-        if not is_reference and PLAIN[field["type"]] != column_type:
+        if options.sql is not None:
+            extended["type"] = options.sql
+            if named(options.sql) is None and PLAIN[field["type"]] != column_type:
+                extended["base"] = column_type.sql
+            column_type = named(options.sql, column_type) or column_type
+        elif not is_reference and PLAIN[field["type"]] != column_type:
             extended["type"] = column_type.sql
+        if options.readonly:
+            extended["readonly"] = True
         if options.unique:
             extended["unique"] = True
         if options.default is not None and not isinstance(options.default, Missing):

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -21,12 +22,19 @@ from pgsync.models import Kind
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """A Postgres type as `format_type` prints it, with its SchemaJSON type and the `Kind` of its (element's) values."""
+    """A Postgres type as `format_type` prints it, with its SchemaJSON type and the `Kind` of its (element's) values.
+
+    `like` is the type whose JSON form its (element's) values have, by its `sql`. `cast` is the type that a write turns
+    the text of an (element's) value into, "" for none: the rest is Postgres's assignment to the column, which refuses
+    what is too long where a cast would cut it off.
+    """
 
     sql: str
     json: str
     kind: Kind
     array: bool = False
+    like: str = ""
+    cast: str | None = None
 
 
 TEXT: Final = ColumnType("text", "string", Kind.TEXT)
@@ -39,14 +47,22 @@ TIMESTAMPTZ: Final = ColumnType("timestamp with time zone", "date", Kind.TIMESTA
 DATE: Final = ColumnType("date", "date", Kind.DATE)
 UUID_TYPE: Final = ColumnType("uuid", "string", Kind.UUID)
 JSONB: Final = ColumnType("jsonb", "json", Kind.JSON)
+BYTEA: Final = ColumnType("bytea", "string", Kind.BYTES)
 
-SCALARS: Final = (TEXT, INTEGER, BIGINT, DOUBLE, NUMERIC, BOOLEAN, TIMESTAMPTZ, DATE, UUID_TYPE, JSONB)
-ELEMENTS: Final = tuple(t for t in SCALARS if t is not JSONB)
+SMALLINT: Final = ColumnType("smallint", "number", Kind.INTEGER)
+REAL: Final = ColumnType("real", "number", Kind.FLOAT, like=DOUBLE.sql)
+TIMESTAMP: Final = ColumnType("timestamp without time zone", "date", Kind.TIMESTAMP)
+JSON_TEXT: Final = ColumnType("json", "json", Kind.JSON, like=JSONB.sql)
+
+SCALARS: Final = (TEXT, INTEGER, BIGINT, DOUBLE, NUMERIC, BOOLEAN, TIMESTAMPTZ, DATE, UUID_TYPE, JSONB, BYTEA)
+ELEMENTS: Final = tuple(t for t in SCALARS if t not in (JSONB, BYTEA))
 
 
 def array_of(element: ColumnType) -> ColumnType:
     """The array type of a scalar type; to SchemaJSON it is `json`."""
-    return ColumnType(f"{element.sql}[]", "json", element.kind, array=True)
+    return ColumnType(
+        f"{element.sql}[]", "json", element.kind, array=True, like=element.like or element.sql, cast=element.cast
+    )
 
 
 BY_SQL: Final[Mapping[str, ColumnType]] = {t.sql: t for t in (*SCALARS, *(array_of(e) for e in ELEMENTS))}
@@ -61,7 +77,69 @@ PLAIN: Final[Mapping[str, ColumnType]] = {
 }
 """What a SchemaJSON type means when nothing more exact is said."""
 
-ID_TYPES: Final = (TEXT, UUID_TYPE, INTEGER, BIGINT)
+# Types of tables that somebody else made, as `format_type` prints them.
+_IDENTIFIER: Final = r'(?:[a-z_][a-z0-9_]*|"(?:[^"$\x00-\x1f]|"")+")'
+_OF_SOMEBODY: Final = re.compile(rf"{_IDENTIFIER}\.{_IDENTIFIER}")
+_EXACT: Final[Sequence[tuple[re.Pattern[str], ColumnType]]] = (
+    (re.compile(r"character varying(\(\d+\))?"), ColumnType("", "string", Kind.TEXT, like=TEXT.sql, cast="")),
+    (re.compile(r"character\(\d+\)"), ColumnType("", "string", Kind.TEXT, like=TEXT.sql, cast="bpchar")),
+    (re.compile(r"numeric\(\d+,-?\d+\)"), ColumnType("", "number", Kind.DECIMAL, like=NUMERIC.sql)),
+    (re.compile(r"timestamp\(\d\) with time zone"), ColumnType("", "date", Kind.TIMESTAMPTZ, like=TIMESTAMPTZ.sql)),
+    (re.compile(r"timestamp\(\d\) without time zone"), ColumnType("", "date", Kind.TIMESTAMP, like=TIMESTAMP.sql)),
+    (
+        # What JSON has no form for travels as the text that Postgres prints.
+        re.compile(
+            r"time(\(\d\))? with(out)? time zone|interval(\(\d\))?|inet|cidr|macaddr8?"
+            r"|(int4|int8|num|ts|tstz|date)range"
+        ),
+        ColumnType("", "string", Kind.TEXT, like=TEXT.sql),
+    ),
+)
+
+
+def named(sql: str, base: ColumnType | None = None) -> ColumnType | None:
+    """The type that `format_type` prints as `sql`; None when fields cannot have it.
+
+    `base` is the plain type of the Python annotation: it says what the values of a domain or of another type of
+    somebody's own (`public.citext`) are; these are always written with their namespace.
+    """
+    if (known := BY_SQL.get(sql)) is not None:
+        return known
+    if sql.endswith("[]"):
+        element = named(sql.removesuffix("[]"), base)
+        return (
+            None if element is None or element.array or element.kind in (Kind.JSON, Kind.BYTES) else array_of(element)
+        )
+    for other in (SMALLINT, REAL, TIMESTAMP, JSON_TEXT):
+        if sql == other.sql:
+            return other
+    for pattern, exact in _EXACT:
+        if pattern.fullmatch(sql):
+            return replace(exact, sql=sql)
+    if base is not None and _OF_SOMEBODY.fullmatch(sql):
+        return replace(base, sql=sql, like=base.like or base.sql, cast="" if base.kind is Kind.TEXT else base.sql)
+    return None
+
+
+def type_of(sql: str, kind: Kind) -> ColumnType:
+    """The type of a column that a schema has, whatever it is called."""
+    found = named(sql, next(t for t in (*SCALARS, SMALLINT, REAL, TIMESTAMP, JSON_TEXT) if t.kind is kind))
+    assert found is not None
+    return found
+
+
+def enumerated(sql: str) -> ColumnType | None:
+    """The type of an enum field's column where it is not text: a type of somebody's own is what values are cast to."""
+    found = named(sql, TEXT)
+    if found is None or found.like != TEXT.sql or found.array:
+        return None
+    return replace(found, cast=sql) if _OF_SOMEBODY.fullmatch(sql) else found
+
+
+def is_id_type(column_type: ColumnType) -> bool:
+    """Whether rows can be told apart by values of this type: its text is the same wherever it is printed."""
+    known = {t.sql for t in (TEXT, UUID_TYPE, SMALLINT, INTEGER, BIGINT)}
+    return column_type.sql in known or re.fullmatch(r"character varying(\(\d+\))?", column_type.sql) is not None
 
 
 def default_to_json(value: object, column_type: ColumnType, enum_values: Sequence[str] | None = None) -> Any:
@@ -74,9 +152,9 @@ def default_to_json(value: object, column_type: ColumnType, enum_values: Sequenc
     if column_type.array:
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"expected a list for {column_type.sql}")
-        element = BY_SQL[column_type.sql.removesuffix("[]")]
+        element = replace(column_type, sql=column_type.sql.removesuffix("[]"), array=False)
         return [None if item is None else default_to_json(item, element) for item in value]
-    result = _CONVERT[column_type.sql](value)
+    result = _CONVERT[column_type.like or column_type.sql](value)
     if enum_values is not None and result not in enum_values:
         raise ValueError(f"expected one of {', '.join(map(repr, enum_values))}")
     return result
@@ -158,6 +236,28 @@ def _timestamptz(value: object) -> str:
     return utc.isoformat(timespec="milliseconds" if utc.microsecond % 1000 == 0 else "microseconds") + "Z"
 
 
+def _timestamp(value: object) -> str:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("expected a date and time in ISO 8601 form") from None
+    if not isinstance(value, datetime) or value.tzinfo is not None:
+        raise ValueError("expected a datetime without a time zone")
+    return value.isoformat(timespec="milliseconds" if value.microsecond % 1000 == 0 else "microseconds")
+
+
+def _bytes(value: object) -> str:
+    if isinstance(value, str):
+        try:
+            value = b64decode(value, validate=True)
+        except ValueError:
+            raise ValueError("expected bytes, or their base64 form") from None
+    if not isinstance(value, bytes):
+        raise ValueError("expected bytes")
+    return b64encode(value).decode()
+
+
 def _date(value: object) -> str:
     if isinstance(value, str):
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
@@ -203,4 +303,7 @@ _CONVERT: Final[Mapping[str, Callable[[object], Any]]] = {
     DATE.sql: _date,
     UUID_TYPE.sql: _uuid,
     JSONB.sql: _json,
+    BYTEA.sql: _bytes,
+    SMALLINT.sql: _whole(16),
+    TIMESTAMP.sql: _timestamp,
 }

@@ -49,6 +49,21 @@ BEGIN
       HINT = 'Send the JSON type that the schema declares.',
       COLUMN = v_field;
   END IF;
+{% if m.readonly %}
+
+  v_field := CASE
+{% for f in m.readonly %}
+    WHEN p_data ? {{ f.literal }} THEN {{ f.literal }}
+{% endfor %}
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS104',
+      MESSAGE = pg_catalog.format('%s.%s is written by the database only', {{ m.key_literal }}, v_field),
+      HINT = 'Leave it out.',
+      COLUMN = v_field;
+  END IF;
+{% endif %}
 {% if m.enums %}
 
   v_field := CASE

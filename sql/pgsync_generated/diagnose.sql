@@ -10,10 +10,17 @@ DECLARE
   v_problems jsonb := '[]';
 BEGIN
 {% for f in m.converted %}
+{% if f.type %}
+  DECLARE
+    v_value {{ f.type }};
+  BEGIN
+    v_value := {{ f.value }};
+{% else %}
   BEGIN
     PERFORM {{ f.value }};
+{% endif %}
   EXCEPTION
-    WHEN data_exception THEN
+    WHEN data_exception{% if f.type %} OR check_violation{% endif %} THEN
       v_problems := v_problems || pg_catalog.jsonb_build_object('field', {{ f.literal }}, 'message', SQLERRM);
   END;
 {% endfor %}

@@ -3,6 +3,7 @@ SELECT
   n.nspname AS namespace,
   c.relname AS name,
   c.relkind::text AS kind,
+  pg_catalog.current_setting('server_version_num')::integer AS server_version,
   pg_catalog.obj_description(c.oid, 'pg_class') AS comment,
   ARRAY(
     SELECT a.attname::text
@@ -20,7 +21,8 @@ SELECT
       pg_catalog.jsonb_build_object(
         'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
         'notNull', a.attnotnull,
-        'filled', a.atthasdef OR a.attidentity <> ''))
+        'filled', a.atthasdef OR a.attidentity <> '',
+        'generated', a.attgenerated))
     FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid = c.oid
       AND a.attnum > 0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsync.compile import Bundle, bundle_files, compile_schema
-from pgsync.names import literal
+from pgsync.names import literal, quote
 from pgsync.schema import Schema, SchemaError
 
 HOSTILE = [
@@ -40,6 +40,12 @@ def dollar_quotes(bundle: Bundle) -> list[list[str]]:
     return [re.findall(r"\$\w*\$", statement.sql) for statement in bundle.statements]
 
 
+def skeleton(sql: str, name: str) -> str:
+    """A statement without comments, literals and this identifier."""
+    sql = re.sub(r"^\s*--.*$|(?<=; )-- .*$", "", sql.replace(quote(name), "plain"), flags=re.MULTILINE)
+    return re.sub(r"E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'", "''", sql)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_enum_value_stays_inside_its_literal(text: str) -> None:
     def with_value(value: str) -> dict[str, Any]:
@@ -61,32 +67,64 @@ def test_default_stays_inside_its_literal(text: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, 'a"b', "order", "Tasks", "ü", "x" * 64, "", "a b", "a;b", "a--b", "a\nb"])
-@pytest.mark.parametrize("place", ["table", "column", "typename", "key", "field", "tenant", "scope", "namespace"])
+@pytest.mark.parametrize("place", ["typename", "key", "field", "scope"])
 def test_name_that_is_no_plain_identifier_is_refused(text: str, place: str) -> None:
     source = document()
     entry = source["models"]["tasks"]
     match place:
-        case "table":
-            entry["tableName"] = text
-        case "column":
-            entry["fields"]["status"]["column"] = text
         case "typename":
             entry["typename"] = text
         case "key":
             source["models"][text] = source["models"].pop("tasks")
         case "field":
             entry["fields"][text] = entry["fields"].pop("status")
-        case "tenant":
-            entry["tenancy"] = {"kind": "column", "column": text}
         case "scope":
             entry["scope"] = text
-        case "namespace":
-            source["pgsync"] = {"models": {"tasks": {"namespace": text}}}
     try:
         compiled(source)
     except SchemaError:
         return
     assert re.fullmatch(r"[A-Za-z_]*", text)  # what is taken needs no quotes and ends no comment
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, 'a"b', "order", "Orders", "ü", "x" * 64, "a b", "a;b", "a--b", "a\nb"])
+@pytest.mark.parametrize("place", ["table", "column", "tenant", "id", "namespace"])
+def test_name_of_something_that_exists_stays_inside_its_quotes(text: str, place: str) -> None:
+    def named(name: str) -> dict[str, Any]:
+        source = document(entityRoles=[{"kind": "x", "source": {"field": "status", "multi": False}}])
+        entry = source["models"]["tasks"]
+        match place:
+            case "table":
+                entry["tableName"] = name
+            case "column":
+                entry["fields"]["status"]["column"] = name
+            case "tenant":
+                entry["tenancy"] = {"kind": "column", "column": name}
+            case "id":
+                source["pgsync"] = {"models": {"tasks": {"idColumn": name}}}
+            case "namespace":
+                source["pgsync"] = {"models": {"tasks": {"namespace": name}}}
+        return source
+
+    try:
+        bundle = compiled(named(text))
+    except SchemaError:
+        assert re.search(r"[\n]|\$.*\$", text) or len(text) > 63
+        return
+    assert [skeleton(s.sql, text) for s in bundle.statements] == [
+        skeleton(s.sql, "plain") for s in compiled(named("plain")).statements
+    ]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, 'public."x', 'public.x"', "a.b.c", "public.Mood", "text", ""])
+def test_type_that_is_none_is_refused(text: str) -> None:
+    source = document()
+    source["pgsync"] = {"models": {"tasks": {"fields": {"status": {"type": text}}}}}
+    try:
+        compiled(source)
+    except SchemaError:
+        return
+    assert text == "text"
 
 
 @given(st.text(st.characters(exclude_characters="\0")))
