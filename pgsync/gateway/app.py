@@ -39,6 +39,7 @@ from pgsync.gateway.openapi import OpenApi
 from pgsync.gateway.premises import Premises
 from pgsync.gateway.routes import Routes
 from pgsync.gateway.schema import Schema, SchemaReceiver
+from pgsync.gateway.sync_reads import SyncReads
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
 from pgsync.stream.source import Connect
@@ -196,6 +197,7 @@ async def serve(
             worker=None if worker is None else worker.number,
             others=[
                 changes,
+                SyncReads(reads, schema, feed),
                 Credentials(writes, end_sessions=sessions.end),
                 CommitRecords(reads, feed, Premises(reads, schema, feed)),
                 Logs(reads, schema),

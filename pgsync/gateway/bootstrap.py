@@ -20,15 +20,18 @@ from pgsync import wire
 from pgsync.errors import PgsyncError
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
+from pgsync.gateway.connection import Call
 from pgsync.gateway.database import Database
 from pgsync.gateway.query import ModelReader
 from pgsync.gateway.snapshot import Reading, read
+from pgsync.models import Model
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import DEFAULT_GROUP, Fallen
 from pgsync.stream.timeline import Snapshot
 
 DEFAULT_LIMIT: Final = 5000
 MAX_LIMIT: Final = 20_000
+MAX_FEW: Final = 5000
 PARTIAL_BYTES: Final = 8 * 1024 * 1024
 VISIBLE_SECONDS: Final = 1.0
 WHOLE_SECONDS: Final = 20.0
@@ -164,10 +167,11 @@ class Bootstrap:
         parts: list[bytes] = []
         unfinished: dict[str, str] = {}
         for (typename, reader), result in zip(readers.items(), reading.results, strict=True):
-            count = min(result.ntuples, limit)
+            few = self._few(reader.model) if place is None else None
+            count = min(result.ntuples, limit if few is None else few[0])
             rows = b",".join([reader.row_bytes(result, index) for index in range(count)])
             parts.append(orjson.dumps(typename) + b":[" + rows + b"]")
-            if result.ntuples > count:
+            if few is None and result.ntuples > count:
                 unfinished[typename] = reader.row_id(result, count - 1)
         failed = [name for name in models if schema.find(name) is None]
         body = b"".join(
@@ -194,7 +198,7 @@ class Bootstrap:
         So a client that is live already and then bootstraps has not been sent anything that the snapshot lacks. Where
         commits become visible late (synchronous replication), the next sync_request makes up for it.
         """
-        calls = [reader.page_by_id(limit + 1, after.get(typename)) for typename, reader in readers.items()]
+        calls = [self._page(reader, limit, after.get(typename)) for typename, reader in readers.items()]
         await self._until_a_reader_can_go_on()
         head, deadline = self._feed.head, time.monotonic() + VISIBLE_SECONDS
         while True:
@@ -203,6 +207,31 @@ class Bootstrap:
             if position >= head or time.monotonic() >= deadline:
                 return reading, position
             await asyncio.sleep(0.005)
+
+    def _page(self, reader: ModelReader, limit: int, after: str | None) -> Call:
+        few = self._few(reader.model) if after is None else None
+        return reader.page_by_id(limit + 1, after) if few is None else reader.first(*few)
+
+    def _few(self, model: Model) -> tuple[int, str] | None:
+        """How many rows of a model a snapshot has, and the first in which order, where its schema says so."""
+        declared = self._schema.current.document.get("models", {}).get(model.key, {})
+        limit, order = declared.get("bootstrapLimit"), declared.get("bootstrapOrderBy")
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            return None
+        match order:
+            case {"field": str(name), **rest} if set(rest) <= {"direction", "order"}:
+                descending = "desc" in rest.values()
+            case dict() if len(order) == 1:
+                ((name, direction),) = order.items()
+                descending = direction == "desc"
+            case str():
+                name, _, direction = order.removeprefix("-").partition(" ")
+                descending = order.startswith("-") or direction.strip().lower() == "desc"
+            case _:
+                name, descending = "", False
+        if model.field(name) is None:
+            name = ""  # a schema from elsewhere may say what is not a field
+        return min(limit, MAX_FEW), ("-" if descending else "") + name
 
     async def _until_a_reader_can_go_on(self) -> None:
         """While a transaction comes that is larger than the ring, whoever has read rows would fall off at once."""

@@ -181,7 +181,9 @@ def _responses(operation: Operation, model: Model | None) -> Json:
     answers = dict(operation.answers)
     if model is not None and operation.method == "GET":
         row = ref(f"{model.typename}Row")
-        if operation.path.endswith("{id}"):
+        if operation.path.startswith("/api/sync/entity/"):
+            answers[200] = row
+        elif operation.path.endswith("{id}"):
             answers[200] = object_of(
                 {
                     "object": {"const": "model"},

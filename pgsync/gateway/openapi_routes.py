@@ -976,6 +976,53 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         },
     ),
     Operation(
+        "POST",
+        "/api/sync/query",
+        "Several lists in one snapshot, with related rows",
+        {
+            200: object_of(
+                {
+                    "results": {"type": "array", "items": {"type": "array", "items": _OBJECT}},
+                    "evidence": {
+                        "type": "array",
+                        "items": {"type": "array", "items": object_of({"id": TEXT, "stamp": NATURAL})},
+                    },
+                    "lastSyncId": NATURAL,
+                },
+                {"errors": {"type": "array", "items": object_of({"index": NATURAL, "code": TEXT, "message": TEXT})}},
+            )
+        },
+        errors=(*_BODY, "queries_required", "model_query_failed", "query_invalid_identifier"),
+        body=object_of(
+            {
+                "queries": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 50,
+                    "items": object_of(
+                        {"model": _NAME},
+                        {
+                            "where": {"type": ["array", "null"]},
+                            "related": {"type": ["array", "null"], "items": TEXT, "maxItems": 20},
+                            "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": 5000},
+                            "orderBy": {"type": ["string", "null"]},
+                            "order": {"enum": ["asc", "desc", None]},
+                        },
+                        closed=True,
+                    ),
+                }
+            }
+        ),
+    ),
+    Operation(
+        "GET",
+        "/api/sync/entity/{model}/{id}",
+        "One row by itself",
+        {},
+        errors=(*_READ, "entity_not_found"),
+        answer_headers={"ETag": {"schema": TEXT, "description": "The stamp of the read."}},
+    ),
+    Operation(
         "GET",
         "/api/v1/changes",
         "Follow changes as server-sent events",

@@ -78,8 +78,8 @@ class ModelReader:
             return Call(self._first_page, (b"%d" % limit,))
         return Call(self._next_page, (b"%d" % limit, after.encode()))
 
-    def page(self, parameters: Sequence[tuple[str, str]]) -> Page:
-        """A page of a list, from the query string (contract 1.6).
+    def page(self, parameters: Sequence[tuple[str, str]], terms: Sequence[condition.Term] = ()) -> Page:
+        """A page of a list, from the query string (contract 1.6); `terms` hold besides.
 
         Raises model_query_failed, query_invalid_boolean, query_invalid_identifier with the parameter that is wrong.
         """
@@ -93,6 +93,7 @@ class ModelReader:
                 conditions += condition.where(self.model, value, values)
             else:
                 conditions.append(condition.equality(self.model, name, value, values))
+        conditions += [condition.to_sql(term, values) for term in terms]
         limit = _limit(options.get("limit"))
         order_by = self._order_by(options.get("order_by"))
         order = options.get("order", "asc")
@@ -124,10 +125,28 @@ class ModelReader:
         query = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {}{}").format(sql.Identifier(name), self._select, where)
         return Call(Statement(query.as_bytes(None)), tuple(values))
 
+    def among(self, term: condition.Term, limit: int) -> Call:
+        """Rows of which one tuple is true, in the order of their ids."""
+        values = [b"%d" % limit]
+        where = condition.to_sql(term, values)
+        query = sql.SQL("{} WHERE {} ORDER BY {} LIMIT $1").format(self._select, where, self._id)
+        return Call(Statement(query.as_bytes(None)), tuple(values))
+
+    def text(self, result: PGresult, index: int, field: Field) -> str | None:
+        """One field of a row of a result as text."""
+        value = result.get_value(index, self._index[field.column])
+        return None if value is None else value.decode()
+
     def texts(self, result: PGresult, index: int) -> dict[str, str | None]:
         """One row of a result as the text of each column."""
         values = ((column, result.get_value(index, at)) for column, at in self._index.items())
         return {column: None if value is None else value.decode() for column, value in values}
+
+    def first(self, limit: int, order: str) -> Call:
+        """So many rows, the first in an order such as `createdAt` or `-createdAt`. Raises query_invalid_identifier."""
+        direction = "desc" if order.startswith("-") else "asc"
+        name = order.removeprefix("-") or self.model.id_field.name
+        return self.page([("limit", str(limit)), ("order_by", name), ("order", direction)]).call
 
     def row_bytes(self, result: PGresult, index: int) -> bytes:
         """One row of a result as JSON."""
