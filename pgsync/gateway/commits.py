@@ -143,6 +143,9 @@ class Committer:
         last_sync_id: int | None = outcome.get("lastSyncId")
         if last_sync_id is None:
             last_sync_id = await self._feed.confirmed(server_tx_id, self._confirm_seconds)
+            if last_sync_id is None and outcome["replayed"]:
+                # It was in the database before, and its echo has had its time: it may have been lost with a slot.
+                last_sync_id = self._feed.passed_over(server_tx_id)
             if last_sync_id is None:
                 emit(Event.COMMIT_UNCONFIRMED, server_tx_id=server_tx_id, waited_seconds=self._confirm_seconds)
         return wire.receipt(

@@ -138,6 +138,7 @@ class Feed:
         self._lost_at: float | None = None
         self._last_warning: dict[Event, float] = {}
 
+        self._began = (0, 0)  # no xid from this one on was passed over; the position that counts those that were
         self._recent: OrderedDict[str, int] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[int | None]]] = {}
 
@@ -245,6 +246,15 @@ class Feed:
                 waiters.remove(waiter)
                 if not waiters:
                     del self._waiters[server_tx_id]
+
+    def passed_over(self, server_tx_id: str) -> int | None:
+        """The position at which the stream began, for a commit of before that; None for one that it will come to.
+
+        Of log that was lost with its slot nobody knows the sync ids. All of it is counted by where the stream begins.
+        """
+        horizon, position = self._began
+        xid = server_tx_id.partition("-")[0]
+        return position if self.is_connected and xid.isdecimal() and int(xid) < horizon else None
 
     # ------------------------------------------------------------------ connections
 
@@ -392,6 +402,7 @@ class Feed:
         self.timeline = Timeline(position, sample=sample, horizon=0 if sample is not None else around.horizon)
         self.timeline.load(around.samples)
         self.epoch = around.epoch
+        self._began = (around.horizon, position)
         self.ring = self._make_ring(position, lsn)
         self.router = Router(self.ring, self.timeline, epoch=around.epoch)
         self._recent.clear()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from typing import Any
 
+import aiohttp
+import psycopg
 import pytest
 
 from pgsync import wire
-from tests.acceptance.conftest import Client, Reply, World, new_key
+from pgsync.gateway import serve
+from tests import postgres
+from tests.acceptance.conftest import Client, Reply, World, config_of, new_key, until
 
 RECEIPT: dict[str, type | tuple[type, ...]] = {
     "object": str,
@@ -303,3 +308,41 @@ async def test_models_with_other_ids_are_written_and_read(client: Client) -> Non
     assert (await client.row("tokens", token))["id"] == token
     receipt(await client.create("counters", "7", {"label": "x"}))
     assert (await client.row("counters", "7"))["id"] == 7
+
+
+async def test_commit_whose_echo_was_lost_with_the_slot_is_confirmed_all_the_same(
+    pushed: postgres.Database,
+) -> None:
+    config = config_of(pushed, confirm_seconds=0.2)
+    async with serve(config) as gateway, aiohttp.ClientSession() as session:
+        client = World(gateway, pushed, session).client()
+        await client.create("tasks", "t1", {"title": "x"})
+        key = new_key()
+        with pushed.connect(autocommit=False) as open_for_long:
+            # A slot that has to be made waits for every open transaction: what commits meanwhile, it never sees.
+            open_for_long.execute("SELECT pg_current_xact_id()")
+
+            async def lost() -> bool:
+                with contextlib.suppress(psycopg.errors.ObjectInUse):
+                    pushed.execute(
+                        "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+                        " WHERE slot_name = %s AND active",
+                        [gateway.feed.slot],
+                    )
+                    pushed.execute("SELECT pg_drop_replication_slot(%s)", [gateway.feed.slot])
+                    return True
+                return False
+
+            await until(lost, "the slot is dropped")
+            first = await client.create("tasks", "t2", {"title": "x"}, Idempotency_Key=key)
+            assert first.json["status"] == "queued"
+
+        async def confirmed() -> Any:
+            again = await client.create("tasks", "t2", {"title": "x"}, Idempotency_Key=key)
+            assert again.json["serverTxId"] == first.json["serverTxId"]
+            assert again.json["correlationId"] == first.json["correlationId"]
+            return again if again.json["status"] == "confirmed" else None
+
+        answer = receipt(await until(confirmed, "the commit is confirmed"))
+        later = receipt(await client.create("tasks", "t3", {"title": "x"}))
+        assert 0 < answer["lastSyncId"] < later["lastSyncId"]
