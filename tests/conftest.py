@@ -15,6 +15,7 @@ from tests import postgres
 def pytest_addoption(parser: pytest.Parser) -> None:
     oracle = parser.getgroup("oracle", "tests/oracle")
     oracle.addoption("--oracle-seed", type=int, metavar="N", help="run this seed alone")
+    oracle.addoption("--oracle-workers", type=int, default=1, metavar="W", help="one of the gateways has so many")
     oracle.addoption("--oracle-steps", type=int, metavar="M", help="run so many steps, and say what was done")
     parser.addoption(
         "--postgres", default=postgres.DEFAULT, metavar="SERVER", help=f"run on {postgres.CHOICES} (default: embedded)"

@@ -14,7 +14,7 @@ What it holds a stream to:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tests.oracle.history import Change, History, Key
@@ -36,8 +36,10 @@ from tests.oracle.replica import (
 )
 from tests.oracle.schemas import Identity
 
-# A transaction may be cut where this much of it has been sent.
+# A transaction may be cut where so much of it has been sent, or when it is so large itself that it travels in parts.
 LARGE_BYTES: Final = 128 * 1024
+PARTED_BYTES: Final = 768 * 1024
+PARTED_CHANGES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,13 @@ class Checker:
         position = event.current_sync_id
         if position > self.history.head:
             self._violate(f"was told of position {position}, beyond the head {self.history.head}")
+        if event.deltas and event.deltas[-1].id > position:
+            # It ends inside a transaction that travels in parts: the position is where that begins.
+            part = self.history.transaction_of(event.deltas[-1].id)
+            if part is None or position != part.changes[0].sync_id - 1:
+                self._violate(f"was told of position {position} with deltas up to {event.deltas[-1].id}")
+            event = replace(event, current_sync_id=event.deltas[-1].id)
+            position = event.current_sync_id
         if event.requires_bootstrap:
             self.counts.bootstraps_required += 1
             # Positions are those of whole transactions: a truncation is told as of the end of the one before it.
@@ -361,6 +370,11 @@ class Checker:
         if not deltas or size_bytes >= LARGE_BYTES:
             return
         last = deltas[-1].id
+        transaction = self.history.transaction_of(last)
+        if transaction is not None and (
+            transaction.size_bytes >= PARTED_BYTES or len(transaction.changes) >= PARTED_CHANGES
+        ):
+            return
         rest = self._ids_between(last, self.history.end_of_transaction(last))
         if rest and last > self._inexact_until:
             self._violate(f"a frame ends with {last}, though {_spell(rest)} are of the same transaction")

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +73,7 @@ class Writer:
 
 
 class Run:
-    """Everything of one seed. `hazards`: also kill, crash and lose things."""
+    """Everything of one seed. `hazards`: also kill, crash and lose things. `workers`: of each gateway."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Run:
         folder: Path,
         *,
         hazards: bool,
-        gateways: int = 2,
+        workers: Sequence[int] = (1, 1),
     ) -> None:
         self.seed = seed
         self.database = database
@@ -97,8 +97,13 @@ class Run:
         self.history = History(self._schemas[0])
         self._log = LogReader(database.dsn, f"oracle_{database.name}", self.history, self._schemas)
         self.gateways = [
-            Gateway(database, f"{database.name}_{letter}", folder / f"gateway-{letter}.log", {"ring-seconds": "120"})
-            for letter in "abc"[:gateways]
+            Gateway(
+                database,
+                f"{database.name}_{letter}",
+                folder / f"gateway-{letter}.log",
+                {"ring-seconds": "120", "workers": str(number)},
+            )
+            for letter, number in zip("abc", workers, strict=False)
         ]
         self._wanted: set[str] = set()  # deployments that ought to run
         self._session: aiohttp.ClientSession

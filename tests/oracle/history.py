@@ -54,11 +54,12 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A committed transaction. The sync ids of its changes are consecutive."""
+    """A committed transaction. The sync ids of its changes are consecutive; `size_bytes` is its size in the log."""
 
     xid: int
     changes: tuple[Change, ...]
     commits: tuple[Committed, ...] = ()
+    size_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class History:
     rows: dict[Key, Row] = field(default_factory=dict)
     _ids: list[int] = field(default_factory=list)
     _in_order: list[Committed] = field(default_factory=list)
-    _last_of: list[int] = field(default_factory=list)  # per change: the last sync id of its transaction
+    _of: list[Transaction] = field(default_factory=list)  # per change
     _versions: dict[Key, list[tuple[int, Row | None]]] = field(default_factory=dict)
 
     def begin_line(self, base: int) -> None:
@@ -86,17 +87,20 @@ class History:
         """The next transaction in commit order."""
         self.transactions.append(transaction)
         for commit in transaction.commits:
-            if commit.client_tx_id is not None and commit.client_tx_id in self.commits:
-                self.repeated_keys.append(commit.client_tx_id)
-            self.commits[commit.client_tx_id or commit.server_tx_id] = commit
-            if commit.last_sync_id is not None:
-                self._in_order.append(commit)
+            name = commit.client_tx_id or commit.server_tx_id
+            if commit.last_sync_id is None:  # a refusal may leave its message here, once for each attempt
+                self.commits.setdefault(name, commit)
+                continue
+            if name in self.commits and self.commits[name].last_sync_id is not None:
+                self.repeated_keys.append(name)
+            self.commits[name] = commit
+            self._in_order.append(commit)
         for change in transaction.changes:
             assert change.sync_id == self.head + 1, (change.sync_id, self.head)
             self.head = change.sync_id
             self.changes.append(change)
             self._ids.append(change.sync_id)
-            self._last_of.append(transaction.changes[-1].sync_id)
+            self._of.append(transaction)
             if change.action == "T":
                 for key in [key for key in self.rows if key[0] == change.model.key]:
                     self._put(key, change.sync_id, None)
@@ -126,10 +130,15 @@ class History:
             return None
         return self._in_order[index]
 
+    def transaction_of(self, sync_id: int) -> Transaction | None:
+        """The transaction that made this change."""
+        index = bisect_right(self._ids, sync_id) - 1
+        return self._of[index] if index >= 0 and self._ids[index] == sync_id else None
+
     def end_of_transaction(self, sync_id: int) -> int:
         """The last sync id of the transaction that this one belongs to."""
-        index = bisect_right(self._ids, sync_id) - 1
-        return self._last_of[index] if index >= 0 and self._ids[index] == sync_id else sync_id
+        found = self.transaction_of(sync_id)
+        return sync_id if found is None else found.changes[-1].sync_id
 
     def at(self, position: int) -> dict[Key, Row]:
         """All rows as they were after this sync id."""
@@ -195,6 +204,7 @@ class _Open:
     xid: int
     changes: list[Change] = field(default_factory=list)
     commits: list[tuple[str, str | None, int]] = field(default_factory=list)  # the count of changes before each
+    size_bytes: int = 0
     line: int | None = None
     version: int | None = None
 
@@ -257,6 +267,7 @@ class LogReader:
                 self._message(self._open, orjson.loads(reader.raw(size)))
         elif kind in (b"I", b"U", b"D", b"T"):
             assert self._open is not None
+            self._open.size_bytes += len(data)
             if kind == b"T":
                 count, _ = reader.take("ib")
                 for oid in reader.take("i" * count):
@@ -345,6 +356,6 @@ class LogReader:
             for i, (server_tx_id, key, count) in enumerate(opened.commits)
         )
         if changes or commits:
-            history.add(Transaction(opened.xid, changes, commits))
+            history.add(Transaction(opened.xid, changes, commits, opened.size_bytes))
         if opened.version is not None and opened.version <= len(self._schemas):
             history.schema = self._schemas[opened.version - 1]

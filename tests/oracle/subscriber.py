@@ -273,9 +273,10 @@ class Subscriber:
         await self.mend()
 
     async def mend(self) -> None:
-        """Bootstraps for as long as it is told to."""
+        """Bootstraps for as long as it is told to, and says where that has brought it."""
         while not self.replica.is_whole:
             await self.bootstrap()
+            await self.sync()
 
     async def settle(self, position: int) -> None:
         """Reads on until it has everything up to `position`."""

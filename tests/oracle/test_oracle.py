@@ -34,7 +34,8 @@ async def test_subscribers_see_what_exists_in_order_and_nothing_else_whatever_ha
     steps = request.config.getoption("--oracle-steps")
     database = server.create_database()
     begun = time.monotonic()
-    run = Run(seed, database, embedded, tmp_path, hazards=True)
+    workers = (1, request.config.getoption("--oracle-workers"))
+    run = Run(seed, database, embedded, tmp_path, hazards=True, workers=workers)
     try:
         async with run.running():
             await run.steps(steps or STEPS)
