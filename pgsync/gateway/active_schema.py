@@ -7,8 +7,11 @@ unknown model asks the database itself: whoever pushes and then calls meets the 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import orjson
+import psycopg
 
 from pgsync import wire
 from pgsync.gateway.connection import Call, Statement
@@ -16,6 +19,8 @@ from pgsync.gateway.database import Database
 from pgsync.gateway.query import ModelReader
 from pgsync.models import EMPTY, ActiveSchema, Model, active_schema_from_json
 
+_T = TypeVar("_T")
+_GONE = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction)
 _SCHEMA = Statement(b"SELECT pgsync.schema_v1()", b"schema_v1")
 _VERSION = Statement(b"SELECT pgsync.schema_v1() ->> 'version'", b"schema_v1_version")
 
@@ -45,6 +50,21 @@ class ServedSchema:
             (result,) = await self._database.run([Call(_SCHEMA)])
             text = result.get_value(0, 0)
             self.offer(active_schema_from_json(None if text is None else orjson.loads(text)))
+
+    async def outlive_push(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """What `attempt` gives; when a push came between, once more.
+
+        A statement that waited while a push put another version in place goes on with the functions and columns of the
+        one before. It has done nothing then, and the next attempt meets the new version.
+        """
+        version = self.current.version
+        try:
+            return await attempt()
+        except _GONE:
+            await self.refresh()
+            if self.current.version == version:
+                raise
+            return await attempt()
 
     async def reader(self, name: str) -> ModelReader:
         """The reader of the model with this key, typename or table name. Raises unknown_model."""

@@ -94,7 +94,7 @@ class Committer:
             evidence=self._evidence(body.read_ats),
         )
         try:
-            outcome = await self._queue.send(commit)
+            outcome = await self._schema.outlive_push(lambda: self._queue.send(commit))
         except QueueFullError as error:
             raise PgsyncError("queue_too_deep", "too many writes are waiting: send it again in a moment") from error
         except psycopg.Error as error:
@@ -119,7 +119,7 @@ class Committer:
     ) -> bytes:
         parameters = (credential.identity_json, key.encode(), body.raw, self._evidence(body.read_ats))
         try:
-            (result,) = await self._database.run([Call(statement, parameters)])
+            (result,) = await self._schema.outlive_push(lambda: self._database.run([Call(statement, parameters)]))
         except psycopg.Error as error:
             places = [(model, data_path % index) for index, model in enumerate(body.models)]
             raise await self._explain(error, places, body.raw) from error

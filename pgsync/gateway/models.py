@@ -15,8 +15,8 @@ from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
-from pgsync.gateway.query import check_id
-from pgsync.gateway.snapshot import read, stamp, widen
+from pgsync.gateway.query import ModelReader, Page, check_id
+from pgsync.gateway.snapshot import Reading, read, stamp, widen
 from pgsync.stream.feed import Feed
 
 CATCH_UP_SECONDS: Final = 0.02
@@ -34,6 +34,9 @@ class Models:
 
     async def get(self, credential: Credential, model: str, row_id: str) -> tuple[bytes, int]:
         """One row and its stamp; a missing one, and one of another tenant, is `data: null`."""
+        return await self._schema.outlive_push(lambda: self._get(credential, model, row_id))
+
+    async def _get(self, credential: Credential, model: str, row_id: str) -> tuple[bytes, int]:
         reader = await self._schema.reader(model)
         row = reader.one(check_id(reader.model, row_id))
         held = Call(_CLAIMS, (model.encode(), row_id.encode()))
@@ -60,10 +63,14 @@ class Models:
 
     async def list(self, credential: Credential, model: str, parameters: Sequence[tuple[str, str]]) -> bytes:
         """A page of rows."""
-        reader = await self._schema.reader(model)
-        page = reader.page(parameters)
+
+        async def attempt() -> tuple[ModelReader, Page, Reading]:
+            reader = await self._schema.reader(model)
+            page = reader.page(parameters)
+            return reader, page, await read(self._database, credential, [page.call], require=[reader.model])
+
         try:
-            reading = await read(self._database, credential, [page.call], require=[reader.model])
+            reader, page, reading = await self._schema.outlive_push(attempt)
         except psycopg.DataError as error:
             raise PgsyncError("model_query_failed", "a filter's value does not fit its field") from error
         except psycopg.errors.UndefinedFunction as error:

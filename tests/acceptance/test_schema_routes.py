@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -120,6 +121,67 @@ def broken(**entry: Any) -> dict[str, Any]:
 )
 async def test_schema_that_cannot_be_is_refused(client: Client, body: Any, status: int, code: str) -> None:
     assert (await client.call("POST", ROUTE, body)).error[:2] == (status, code)
+
+
+def renamed() -> dict[str, Any]:
+    """The schema with another name for a field."""
+    document = declared()
+    task = document["models"]["tasks"]
+    task["fields"]["headline"] = task["fields"].pop("title")
+    return document
+
+
+async def test_schema_that_breaks_clients_is_refused_unless_it_says_how(world: World, client: Client) -> None:
+    reply = await client.call("POST", ROUTE, {"schema": renamed(), "force": False})
+    assert reply.error[:2] == (409, "incompatible_change")
+    assert any("tasks.title" in said for said in reply.json["unexecutable"])
+    assert reply.json["warnings"] == []
+    assert world.database.execute("SELECT count(*) FROM pgsync_private.schema_proposal") == [(0,)]
+    forced = await client.call("POST", ROUTE, {"schema": renamed(), "force": True})
+    assert forced.status == 200
+    assert any("tasks.title" in warning for warning in forced.json["warnings"])
+
+
+@pytest.mark.parametrize("to", ["headline", "tasks.headline"])
+async def test_proposed_rename_keeps_the_values_when_it_is_pushed(world: World, client: Client, to: str) -> None:
+    assert (await client.create("tasks", "t1", {"title": "kept"})).status == 200
+    body = {"schema": renamed(), "force": False, "renames": [{"from": "tasks.title", "to": to}]}
+    reply = await client.call("POST", ROUTE, body)
+    assert reply.status == 200, reply.body
+    assert await asyncio.to_thread(push_proposed, world.database) == 0
+    assert world.database.execute("SELECT headline FROM tasks") == [("kept",)]
+
+    async def served() -> bool:
+        return bool((await client.get("/api/v1/models/tasks/t1")).json["data"].get("headline") == "kept")
+
+    await until(served, "the field is served under its new name")
+
+
+async def test_proposed_backfill_is_done_when_it_is_pushed(world: World, client: Client) -> None:
+    assert (await client.create("tasks", "t1", {"title": "x"})).status == 200
+    document = declared()
+    document["models"]["tasks"]["fields"]["owner"] = {"type": "string", "isOptional": False, "isIndexed": False}
+    assert (await client.call("POST", ROUTE, {"schema": document})).error[:2] == (409, "incompatible_change")
+    wrong = [{"model": "tasks", "field": "owner", "value": 5}]
+    assert (await client.call("POST", ROUTE, {"schema": document, "backfills": wrong})).error[:2] == (
+        409,
+        "incompatible_change",
+    )
+    body = {"schema": document, "backfills": [{"model": "tasks", "field": "owner", "value": "nobody"}]}
+    assert (await client.call("POST", ROUTE, body)).status == 200
+    assert await asyncio.to_thread(push_proposed, world.database) == 0
+    assert world.database.execute("SELECT owner FROM tasks") == [("nobody",)]
+
+
+async def test_force_over_http_gives_the_proposal_no_right(
+    world: World, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = declared()
+    del document["models"]["tasks"]["fields"]["title"]
+    assert (await client.call("POST", ROUTE, {"schema": document, "force": True})).status == 200
+    assert await asyncio.to_thread(push_proposed, world.database) != 0
+    assert "--allow tasks.title" in capsys.readouterr().err
+    assert await asyncio.to_thread(push_proposed, world.database, "--allow", "tasks.title") == 0
 
 
 async def test_schema_is_pushed_with_an_unlimited_secret_key_only(world: World) -> None:

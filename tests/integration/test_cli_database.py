@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pgsync import keys
 from pgsync.cli import main
-from pgsync.cli.failure import EXIT_REFUSED, EXIT_UNREACHABLE
+from pgsync.cli.failure import EXIT_NOT_IN_SYNC, EXIT_REFUSED, EXIT_UNREACHABLE
 from tests.postgres import Database
+from tests.sql.dump import psql
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "tasks" / "schema.py")
 
@@ -100,3 +102,61 @@ def test_a_key_may_be_narrow_and_short_lived(database: Database) -> None:
 def test_keys_of_a_database_without_pgsync_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("keys", "list") == EXIT_REFUSED
     assert "pgsync push" in capsys.readouterr().err
+
+
+def test_check_exits_with_3_until_the_database_is_in_sync(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("push", EXAMPLE, "--check") == EXIT_NOT_IN_SYNC
+    assert "activate this version" in capsys.readouterr().out
+    assert namespaces(database) == 0
+    assert exit_code("migrate", EXAMPLE) == 0
+    assert exit_code("push", EXAMPLE) == 0
+    capsys.readouterr()
+    assert exit_code("push", EXAMPLE, "--check") == 0
+    assert capsys.readouterr().out.startswith("in sync: version 1")
+    database.execute("DROP POLICY pgsync_select ON tasks")
+    assert exit_code("push", EXAMPLE, "--check", "--json") == EXIT_NOT_IN_SYNC
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["inSync"], plan["steps"][-2]["lock"]) == (False, "ACCESS EXCLUSIVE")
+    assert exit_code("push", EXAMPLE) == 0
+    assert exit_code("push", EXAMPLE, "--check") == 0
+    database.execute("ALTER TABLE tasks DROP COLUMN title CASCADE; COMMENT ON TABLE tasks IS NULL")
+    assert exit_code("push", EXAMPLE, "--check") == EXIT_NOT_IN_SYNC
+    assert "title" in capsys.readouterr().err
+
+
+def test_migrate_writes_a_script_for_psql(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "tables.sql"
+    assert exit_code("migrate", EXAMPLE, "--output", str(script)) == 0
+    assert exit_code("push", EXAMPLE) == EXIT_REFUSED
+    psql(database, script.read_text())
+    capsys.readouterr()
+    assert exit_code("migrate", EXAMPLE) == 0
+    assert capsys.readouterr().out == "unchanged: the tables fit the schema\n"
+    assert exit_code("push", EXAMPLE) == 0
+
+
+def test_compile_writes_the_same_bundle_each_time(tmp_path: Path) -> None:
+    written = []
+    for name in ("a", "b"):
+        assert exit_code("compile", EXAMPLE, "--migrate", "-o", str(tmp_path / name)) == 0
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert written[0] == written[1]
+    assert set(written[0]) == {"roles.sql", "push.sql", "concurrent.sql", "revert.sql"}
+
+
+def test_a_field_is_renamed_on_the_command_line(database: Database, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.py"
+    text = "from pgsync.schema import Model\nclass Task(Model):\n    title: str\n    note: str | None = None\n"
+    schema.write_text(text)
+    assert exit_code("push", str(schema), "--migrate") == 0
+    database.execute("INSERT INTO tasks (organization_id, id, title) VALUES ('acme', 't1', 'kept')")
+    schema.write_text(text.replace("title", "name").replace("str | None = None", "str"))
+    assert exit_code("push", str(schema), "--migrate") == EXIT_REFUSED
+    words = ("--rename", "task.title:name", "--backfill", "Task.note=it's 0")
+    assert exit_code("push", str(schema), *words) == EXIT_REFUSED, "it does not alter tables unasked"
+    assert exit_code("push", str(schema), "--migrate", *words) == 0
+    assert database.execute("SELECT name, note FROM tasks") == [("kept", "it's 0")]
