@@ -399,6 +399,7 @@ class Relay:
             if place.writer is writer:
                 place.writer = None
                 place.held_until = time.monotonic() + HOLD_SECONDS
+                self._acknowledge()  # perhaps the others waited for this one only
             sending.cancel()
             with contextlib.suppress(asyncio.CancelledError, *_Gone):
                 await sending
