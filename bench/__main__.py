@@ -18,7 +18,7 @@ from bench.harness import DEFAULT_ROUNDS, DEFAULT_SECONDS, Question, Setting, ru
 from bench.report import markdown
 from tests.postgres import CHOICES, DEFAULT, DURABLE_SETTINGS, run_server
 
-QUESTIONS: Final = ("commit", "http", "decode", "echo")
+QUESTIONS: Final = ("commit", "http", "decode", "echo", "deliver", "latency")
 
 
 def find_question(name: str) -> Question:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the result here, and its table beside it as .md"
     )
-    parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS, help=f"default: {DEFAULT_ROUNDS}")
+    parser.add_argument("--rounds", type=int, default=0, help=f"default: as the question, mostly {DEFAULT_ROUNDS}")
     parser.add_argument(
         "--seconds", type=float, default=DEFAULT_SECONDS, help=f"of one measurement (default: {DEFAULT_SECONDS:g})"
     )
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     started_at, load_before = datetime.now(UTC), machine.load_average()
     with run_server(given.postgres, settings=DURABLE_SETTINGS) as server:
-        setting = Setting(server, given.rounds, given.seconds, given.size or question.size, given.only)
+        rounds = given.rounds or question.rounds
+        setting = Setting(server, rounds, given.seconds, given.size or question.size, given.only)
         outcomes = run(question, setting, lambda line: print(line, file=sys.stderr, flush=True))
         result = {
             "question": question.name,

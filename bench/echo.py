@@ -40,7 +40,7 @@ def stream(database: Database, prefix: str, count: int) -> Iterator[Child]:
     """Our reader of a slot, alone."""
     conninfo = database.dsn_as(names.LISTENER)
     with (
-        _slot(database) as slot,
+        slot_of(database) as slot,
         started("watch stream", module("bench.watch", "stream", conninfo, slot, prefix, str(count))) as child,
     ):
         child.wait_ready()
@@ -52,7 +52,7 @@ def recvlogical(database: Database, prefix: str, count: int) -> Iterator[Child]:
     """`pg_recvlogical` into a pipe."""
     program = str(database.server.program("pg_recvlogical"))
     with (
-        _slot(database) as slot,
+        slot_of(database) as slot,
         started(
             "watch recvlogical",
             module("bench.watch", "recvlogical", database.dsn, slot, prefix, str(count), program),
@@ -64,7 +64,8 @@ def recvlogical(database: Database, prefix: str, count: int) -> Iterator[Child]:
 
 
 @contextlib.contextmanager
-def _slot(database: Database) -> Iterator[str]:
+def slot_of(database: Database) -> Iterator[str]:
+    """A slot that is dropped at the end, whoever still reads from it."""
     name = f"bench_{secrets.token_hex(4)}"
     database.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
     try:

@@ -77,7 +77,8 @@ class Case:
 class Question:
     """What is asked; `cases` prepares the server, yields the cases and cleans up.
 
-    `size` is the default of `Setting.size`. `method` says how it is measured, where the reader could wonder.
+    `size` and `rounds` are the defaults of the `Setting`. `method` says how it is measured, where the reader
+    could wonder.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Question:
     method: str
     cases: Callable[[Setting], AbstractContextManager[Sequence[Case]]]
     size: int = 0
+    rounds: int = DEFAULT_ROUNDS
 
 
 @dataclass(frozen=True, slots=True)

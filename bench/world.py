@@ -37,6 +37,6 @@ def prepared(server: Server) -> Iterator[Database]:
             connection.execute(f"DROP ROLE IF EXISTS {APPLICATION}")
 
 
-def create_key(database: Database) -> str:
-    """A secret key of the organization."""
-    return create_credential(database, organization=ORGANIZATION, participant="bench")[0]
+def create_key(database: Database, *, organization: str = ORGANIZATION) -> str:
+    """A secret key of an organization, that of the rows if none is named."""
+    return create_credential(database, organization=organization, participant="bench")[0]

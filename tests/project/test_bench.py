@@ -18,6 +18,8 @@ TINY: Mapping[str, tuple[int, str]] = {  # size and case: enough to see that it 
     "http": (0, "16 connections"),
     "decode": (200, ""),
     "echo": (5, "idle"),
+    "deliver": (20, "20 changes"),
+    "latency": (5, "idle"),
 }
 
 

@@ -1,0 +1,132 @@
+"""How fast changes reach subscribers: from the first write to the last change at the last of them."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench import server
+from bench.child import module, started, wait_for_slot
+from bench.echo import slot_of
+from bench.harness import Case, Contestant, Direction, Figure, Question, Setting
+from bench.world import SQL, create_key, prepared
+from tests.postgres import Database
+
+MANY: Final = 1000
+_PRELUDE: Final = "SET synchronous_commit = off; SET session_replication_role = replica"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Changes of rows that every concerned subscriber sees. `procedure` makes them."""
+
+    name: str
+    procedure: str
+    changes: int
+
+
+def write(database: Database, workload: Workload, prefix: str) -> tuple[int, float]:
+    """Makes the changes; when the first was sent, and how many seconds they took."""
+    with database.connect() as connection:
+        connection.execute(_PRELUDE)
+        begun = time.monotonic_ns()
+        connection.execute(f"CALL bench.{workload.procedure}(%s, %s)", [prefix, workload.changes])
+        return begun, (time.monotonic_ns() - begun) / 1e9
+
+
+def figures_of(changes: int, begun_ns: int, finished_ns: int, written: float, **more: float) -> dict[str, float]:
+    seconds = (finished_ns - begun_ns) / 1e9
+    return {"changes": changes / seconds, "written": changes / written, **more}
+
+
+def by_gateway(database: Database, workload: Workload, subscribers: int, others: int) -> Mapping[str, float]:
+    """One gateway process, the subscribers in another."""
+    key, other = create_key(database), create_key(database, organization="others")
+    prefix = f"d{secrets.token_hex(3)}x"
+    with server.gateway(database) as (gateway, port):
+        url = f"http://{server.HOST}:{port}"
+        numbers = (str(subscribers), other, str(others), str(workload.changes))
+        with started("subscribe", module("bench.subscribe", url, key, *numbers)) as child:
+            child.wait_ready()
+            used = gateway.cpu_seconds()
+            begun, written = write(database, workload, prefix)
+            finished = child.result()["finished_ns"]
+            cpu = (gateway.cpu_seconds() - used) / workload.changes * 1e6
+    return figures_of(workload.changes, begun, finished, written, cpu=cpu)
+
+
+def by_recvlogical(database: Database, workload: Workload) -> Mapping[str, float]:
+    """`pg_recvlogical` into a pipe from which the bytes are read and thrown away, until the last value comes."""
+    prefix = f"d{secrets.token_hex(3)}x"
+    program = str(database.server.program("pg_recvlogical"))
+    last = f"{prefix}{workload.changes:06}"
+    with slot_of(database) as slot:
+        command = module("bench.drain", database.dsn, slot, last, program)
+        with started("pg_recvlogical", command) as child:
+            child.wait_ready()
+            wait_for_slot(database.dsn, slot)
+            begun, written = write(database, workload, prefix)
+            finished = child.result()["finished_ns"]
+    return figures_of(workload.changes, begun, finished, written, cpu=0.0)
+
+
+@contextlib.contextmanager
+def cases(setting: Setting) -> Iterator[Sequence[Case]]:
+    """Two workloads, each with few and many subscribers."""
+    with prepared(setting.server) as database:
+        database.execute((SQL / "deliver.sql").read_text())
+        size = setting.size
+        many = MANY if size >= MANY else 20  # a tiny run has a tiny crowd
+        few = Workload("one-row transactions", "update_one_by_one", size)
+        bulk = Workload("transactions of 1,000", "update_in_bulk", max(size * 5 // 2 // 1000, 1) * 1000)
+
+        def gateway(workload: Workload, subscribers: int, others: int = 0) -> Contestant:
+            name = f"{subscribers:,} of {subscribers + others:,}" if others else f"{subscribers:,}"
+            note = "subscribers that see every change" + (", others connected beside them" if others else "")
+            return Contestant(name, lambda: by_gateway(database, workload, subscribers, others), note)
+
+        def case(workload: Workload, goal: float) -> Case:
+            return Case(
+                name=f"{workload.changes:,} changes in {workload.name}",
+                figures=[Figure("changes", "changes/s"), Figure("written", "written/s"), Figure("cpu", "µs/change", 1)],
+                contestants=[
+                    Contestant(
+                        "pg_recvlogical",
+                        lambda: by_recvlogical(database, workload),
+                        "until its pipe has the last value",
+                    ),
+                    gateway(workload, 1),
+                    gateway(workload, 10),
+                    gateway(workload, 1, many),
+                ],
+                directions=[Direction("1", ">=", goal), Direction(f"1 of {1 + many:,}", ">=", goal)],
+            )
+
+        crowd = Workload("one-row transactions", "update_one_by_one", max(size // 10, 1))
+        yield [
+            case(few, 0.4),
+            case(bulk, 0.4),
+            Case(
+                name=f"{crowd.changes:,} changes in {crowd.name}, a crowd",
+                figures=[Figure("changes", "changes/s"), Figure("written", "written/s"), Figure("cpu", "µs/change", 1)],
+                contestants=[gateway(crowd, 1), gateway(crowd, many)],
+                directions=[Direction(f"{many:,}", ">=", 10 / many)],
+            ),
+        ]
+
+
+QUESTION: Final = Question(
+    name="deliver",
+    asks="How fast do changes reach 1, 10 and 1,000 subscribers, and what do those cost whom no change concerns?",
+    method="From the first write to the last change at the last subscriber, which checks that every change came,"
+    " once and in order. Written by one session with `synchronous_commit = off` and triggers off, so that the writer is"
+    " no bound (`written`: its own rate). `cpu` is that of the gateway per change. Wanted: 15,000 changes/s one by one,"
+    " 60,000 in bulk, and a cost that does not grow with those who are not concerned.",
+    cases=cases,
+    size=20_000,
+    rounds=3,
+)
