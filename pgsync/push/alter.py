@@ -14,6 +14,7 @@ from pgsync.compile.columns import default_literal
 from pgsync.compile.functions import TableNames
 from pgsync.compile.tables import (
     MARK,
+    ForeignKey,
     Index,
     add_column,
     add_foreign_key,
@@ -81,7 +82,9 @@ def alterations(schema: ResolvedSchema, installed: Installed, tables: Tables, wi
             references.extend(_references_of_new(schema, model, tables))
             continue
         before = next((m for m in installed.models if m.key == model.key), None)
-        altering = _Altering(schema, model, names, table, before, wishes, ask, result, is_ours(model, table, installed))
+        altering = _Altering(
+            schema, tables, model, names, table, before, wishes, ask, result, is_ours(model, table, installed)
+        )
         altering.run()
     result.steps.extend(references)
     return result
@@ -103,7 +106,7 @@ def _create(model: ResolvedModel) -> Iterator[Step]:
 
 def _references_of_new(schema: ResolvedSchema, model: ResolvedModel, tables: Tables) -> Iterator[Step]:
     names = TableNames(model)
-    for key in foreign_keys(schema, model):
+    for key in _references(schema, model, tables):
         target = next(m for m in schema.models if TableNames(m).table == key.target)
         exists = (target.namespace, target.table) in tables
         yield Step(
@@ -115,11 +118,24 @@ def _references_of_new(schema: ResolvedSchema, model: ResolvedModel, tables: Tab
         )
 
 
+def _references(schema: ResolvedSchema, model: ResolvedModel, tables: Tables) -> Iterator[ForeignKey]:
+    """The references of a model. Into a table whose key is the id alone, which is somebody else's, they name that."""
+    for key in foreign_keys(schema, model):
+        target = next(m for m in schema.models if TableNames(m).table == key.target)
+        table = tables.get((target.namespace, target.table))
+        if table is None or table.primary_key != (target.id.column,):
+            yield key
+        else:
+            action = key.action.partition(" (")[0]
+            yield replace(key, columns=quote(key.column), target_columns=quote(target.id.column), action=action)
+
+
 @dataclass(slots=True)
 class _Altering:
     """One table that exists."""
 
     schema: ResolvedSchema
+    tables: Tables
     model: ResolvedModel
     names: TableNames
     table: Table
@@ -444,7 +460,7 @@ class _Altering:
         self._step(title, sql, lock=SHARE_UPDATE_EXCLUSIVE, reads=reads, undo=undo, stage=Stage.AFTER)
 
     def _refer(self) -> None:
-        for key in foreign_keys(self.schema, self.model):
+        for key in _references(self.schema, self.model, self.tables):
             there = self.table.constraints.get(key.name)
             tables = (self.names.table, key.target)
             undo = f"ALTER TABLE {self.names.table} DROP CONSTRAINT {quote(key.name)}"

@@ -170,6 +170,16 @@ def _apply(connection: psycopg.Connection[Any], plan: Plan, limits: Limits) -> N
         if not steps:
             continue
         if stage in (Stage.RUNTIME, Stage.TRANSACTION):
+            _together(connection, plan, steps, limits)
+        else:
+            for step in steps:
+                _alone(connection, step, limits)
+
+
+def _together(connection: psycopg.Connection[Any], plan: Plan, steps: Sequence[Step], limits: Limits) -> None:
+    """Steps in one transaction, which begins again while somebody is in its way, except for the wait for the tables."""
+    for last in _tries(limits):
+        try:
             with connection.transaction():
                 connection.execute(plan.begin.encode())
                 for step in steps:
@@ -177,15 +187,28 @@ def _apply(connection: psycopg.Connection[Any], plan: Plan, limits: Limits) -> N
                         _wait_for_tables(connection, steps, step, limits)
                     else:
                         _execute(connection, step)
+        except _BusyError as error:
+            if last:
+                raise _explain(error.step, error.cause) from error.cause
         else:
-            for step in steps:
-                _alone(connection, step, limits)
+            return
+
+
+class _BusyError(Exception):
+    """Somebody was in the way of a step of the transaction."""
+
+    def __init__(self, step: Step, cause: psycopg.Error) -> None:
+        super().__init__(step.title)
+        self.step = step
+        self.cause = cause
 
 
 def _execute(connection: psycopg.Connection[Any], step: Step) -> None:
     try:
         # No parameters: the text runs as it is printed by a dry run, several statements at a time.
         connection.execute(step.sql.encode())
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        raise _BusyError(step, error) from error
     except psycopg.Error as error:
         raise _explain(step, error) from error
 
@@ -196,7 +219,7 @@ def _alone(connection: psycopg.Connection[Any], step: Step, limits: Limits) -> N
     for last in _tries(limits):
         try:
             connection.execute(step.sql.encode())
-        except psycopg.errors.LockNotAvailable as error:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if last:
                 raise _explain(step, error) from error
         except psycopg.Error as error:

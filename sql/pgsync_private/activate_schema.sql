@@ -19,7 +19,7 @@ DECLARE
   v_version integer;
 BEGIN
   DELETE FROM pgsync_private.installed_object AS o
-  WHERE o.kind <> 'runtime';
+  WHERE o.kind NOT IN ('runtime', 'table'); -- tables were recorded here before their comments told
   INSERT INTO pgsync_private.installed_object (model, kind, identity, hash)
   SELECT
     o.o ->> 'model',
