@@ -97,6 +97,8 @@ def configure(
     renderer: Any = (
         structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
     )
+    # Its pool says in free text, of any length, what our events say of the database: lost, away, back.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     mark: list[Any] = [] if worker is None else [lambda _, __, line: {"worker": worker} | line]
     structlog.configure(
         processors=[

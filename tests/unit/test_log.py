@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 
@@ -84,3 +85,17 @@ def test_text_for_a_person_is_one_line_too() -> None:
     log.emit(Event.GATEWAY_STARTED, host="127.0.0.1", port=8080)
     assert len(out.getvalue().splitlines()) == 1
     assert "gateway_started" in out.getvalue()
+
+
+def test_no_library_puts_lines_of_its_own_between_the_events(capsys: pytest.CaptureFixture[str]) -> None:
+    logged()
+    logging.getLogger("psycopg.pool").warning("error connecting in 'pool-2'")
+    captured = capsys.readouterr()
+    assert captured.err + captured.out == ""
+
+
+def test_every_line_of_a_worker_has_its_number() -> None:
+    out = io.StringIO()
+    log.configure(format="json", stream=out, worker=2)
+    log.emit(Event.GATEWAY_STOPPED)
+    assert json.loads(out.getvalue())["worker"] == 2
