@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "demo": "Run everything on an embedded Postgres with the bundled tasks schema.",
     "dev": "Run everything on an embedded Postgres with your schema; push again on every save.",
     "connect": "Make an existing server ready for pgsync.",
+    "pull": "Write the tables of your database down as a Python schema.",
     "push": "Install pgsync and a schema into your database.",
     "migrate": "Make and alter the tables of a schema.",
     "compile": "Write the SQL that a schema becomes, for a DBA to read and apply.",

@@ -66,7 +66,20 @@ _MODEL_KEYS: Final = frozenset(
     ]
 )
 _EXTENSION_KEYS: Final = frozenset(
-    ["strict", "id", "idColumn", "tenant", "namespace", "rule", "claims", "preempt", "without", "fields", "relations"]
+    [
+        "strict",
+        "id",
+        "idColumn",
+        "tenant",
+        "table",
+        "namespace",
+        "rule",
+        "claims",
+        "preempt",
+        "without",
+        "fields",
+        "relations",
+    ]
 )
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
@@ -211,7 +224,8 @@ class _Resolver:
             self._report(key, None, f"namespace {draft.namespace!r} is not for tables", "name another with namespace=")
         table = self._text(draft, "tableName", key)
         # The builder fills in the key; a name that nobody chose gets the casing of columns.
-        draft.table = snake_case(key) if table == key else table
+        chosen = extension.get("table") == table
+        draft.table = snake_case(key) if table == key and not chosen else table
         self._check_identifier(draft, None, "table", draft.table, "table= (tableName in TypeScript)")
         self._resolve_tenancy(draft)
         id_name = extension.get("id", "text")

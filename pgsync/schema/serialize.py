@@ -168,6 +168,8 @@ class _ModelWriter:
             self._extension["rule"] = options.rule
         if options.claims != "advisory":
             self._extension["claims"] = options.claims
+        if options.table is not None and options.table == _key(cls) != snake_case(options.table):
+            self._extension["table"] = options.table  # chosen, though it is what the builder would fill in
         if options.tenant_type != "text":
             self._extension["tenant"] = options.tenant_type
         if options.preempt:
