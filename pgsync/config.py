@@ -17,6 +17,7 @@ ADMIN_VARIABLE: Final = "DATABASE_URL"
 PREFIX: Final = "PGSYNC_"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+Access = Literal["all", "loopback", "none"]
 LogFormat = Literal["text", "json"]
 Switch = Literal["on", "off"]
 
@@ -40,7 +41,8 @@ class GatewayConfig:
     bounds the wait for a commit's echo from the write-ahead log. `connection_limit` and
     `participant_connection_limit` bound the live connections (WebSockets and event streams together) of all and of one
     participant. `cors_origin` are the origins whose pages may use this gateway from a browser, `*` for all; in the
-    environment they are separated by commas.
+    environment they are separated by commas. `metrics`: who is answered at /metrics, all, loopback (callers on this
+    machine) or none.
 
     `jwt_issuer` is the identity provider whose tokens are taken beside keys, signed with `jwt_secret` (HS256) or with a
     key of `jwt_jwks`, a file or an https URL. `jwt_audience`, when set, must be the token's. The `_claim` settings name
@@ -64,6 +66,7 @@ class GatewayConfig:
     connection_limit: int = 20_000
     participant_connection_limit: int = 2_000
     cors_origin: tuple[str, ...] = ()
+    metrics: Access = "loopback"
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_secret: str = field(default="", repr=False)
@@ -88,6 +91,7 @@ class GatewayConfig:
         for name, allowed in (
             ("log_level", get_args(LogLevel)),
             ("log_format", get_args(LogFormat)),
+            ("metrics", get_args(Access)),
             ("slot_failover", get_args(Switch)),
         ):
             if getattr(self, name) not in allowed:

@@ -31,6 +31,7 @@ _HELP = {
     "connection_limit": "Most live connections: WebSockets and event streams.",
     "participant_connection_limit": "Most live connections of one participant.",
     "cors_origin": "Origin whose pages may use the gateway from a browser, * for all; may be repeated.",
+    "metrics": "Who is answered at /metrics: all, loopback or none.",
     "jwt_issuer": "iss claim of the identity provider whose tokens are taken beside keys.",
     "jwt_audience": "aud claim that its tokens must have, if any.",
     "jwt_secret": "Secret that its tokens are signed with (HS256).",

@@ -33,6 +33,7 @@ from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier
 from pgsync.gateway.live import Live
 from pgsync.gateway.logs import Logs
+from pgsync.gateway.metrics import CommitMeasures, Metrics
 from pgsync.gateway.models import Models
 from pgsync.gateway.notifications import Notifications
 from pgsync.gateway.openapi import OpenApi
@@ -153,7 +154,8 @@ async def serve(
         authenticator = Authenticator(reads, jwt=JwtVerifier(config))
         queue = CommitQueue(writes)
         stack.push_async_callback(queue.close)
-        committer = Committer(writes, queue, schema, feed, confirm_seconds=config.confirm_seconds)
+        measures = CommitMeasures()
+        committer = Committer(writes, queue, schema, feed, confirm_seconds=config.confirm_seconds, measures=measures)
         bootstrap = Bootstrap(reads, schema, feed)
         coordination = Coordination(reads=reads, writes=writes, schema=schema, feed=feed, authenticator=authenticator)
         coordinating = asyncio.create_task(coordination.run(), name="coordination")
@@ -193,6 +195,14 @@ async def serve(
             schema=schema,
             feed=feed,
             cors=cors,
+            metrics=Metrics(
+                access=config.metrics,
+                commits=measures,
+                connections=connections,
+                feed=feed,
+                schema=schema,
+                pools={"reads": reads, "writes": writes},
+            ),
             body_limit_bytes=config.body_limit_bytes,
             worker=None if worker is None else worker.number,
             others=[

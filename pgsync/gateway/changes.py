@@ -214,6 +214,11 @@ class Stream:
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._done = asyncio.Event()
 
+    @property
+    def kind(self) -> str:
+        """Server-sent events."""
+        return "events"
+
     def release_scopes_of(self, capability_id: str) -> None:
         """Nothing is seen here through another credential."""
 

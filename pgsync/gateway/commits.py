@@ -15,6 +15,7 @@ from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.commit_queue import CommitQueue, QueueFullError, RowCommit
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
+from pgsync.gateway.metrics import CommitMeasures
 from pgsync.gateway.premises import Premises
 from pgsync.gateway.query import check_id
 from pgsync.log import Event, emit
@@ -49,7 +50,9 @@ class Committer:
         feed: Feed,
         *,
         confirm_seconds: float = CONFIRM_SECONDS,
+        measures: CommitMeasures,
     ) -> None:
+        self._measures = measures
         self._database = database
         self._queue = queue
         self._schema = schema
@@ -72,6 +75,22 @@ class Committer:
 
         `if_match` is the header of that name: the ETag of the read that the write depends on.
         """
+        writing = self._write_row(
+            credential, action=action, model=model, row_id=row_id, raw=raw, key_header=key_header, if_match=if_match
+        )
+        return await self._measures.measure(writing)
+
+    async def _write_row(
+        self,
+        credential: Credential,
+        *,
+        action: str,
+        model: str,
+        row_id: str | None,
+        raw: bytes,
+        key_header: str | None,
+        if_match: str | None,
+    ) -> tuple[bytes, str | None]:
         body = wire.parse_write(raw, read_at=wire.if_match(if_match))
         key, is_callers = wire.idempotency_key(key_header, body.idempotency_key)
         chosen: str | None = None
@@ -105,14 +124,13 @@ class Committer:
         """`POST /v1/commits` (contract 1.8)."""
         body = wire.parse_commit(raw)
         key, _ = wire.idempotency_key(key_header)
-        return await self._commit(credential, _COMMIT, key, body, "{operations,%d,data}")
+        return await self._measures.measure(self._commit(credential, _COMMIT, key, body, "{operations,%d,data}"))
 
     async def commit_frame(self, credential: Credential, *, raw: bytes, body: wire.CommitBody) -> bytes:
         """The `commit` frame of a socket (contract 2.5), whose clientTxId is the key."""
         assert body.idempotency_key is not None
-        return await self._commit(
-            credential, _COMMIT_FRAME, body.idempotency_key, body, "{payload,operations,%d,input}"
-        )
+        path = "{payload,operations,%d,input}"
+        return await self._measures.measure(self._commit(credential, _COMMIT_FRAME, body.idempotency_key, body, path))
 
     async def _commit(
         self, credential: Credential, statement: Statement, key: str, body: wire.CommitBody, data_path: str

@@ -9,6 +9,8 @@ from typing import Final, Protocol
 from pgsync.errors import PgsyncError
 from pgsync.gateway.authenticate import Credential
 
+KINDS: Final = ("websocket", "events")
+
 GOING_AWAY: Final = 1001
 CREDENTIAL_EXPIRED: Final = 4001
 CREDENTIAL_REVOKED: Final = 4003
@@ -19,6 +21,10 @@ DEFAULT_MOST_PER_PARTICIPANT: Final = 2_000
 
 class LiveConnection(Protocol):
     """One that stays open. The codes are those with which a WebSocket closes (contract 2.7)."""
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS."""
 
     @property
     def credential(self) -> Credential:
@@ -45,6 +51,16 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def most(self) -> int:
+        """How many there may be."""
+        return self._most
+
+    def by_kind(self) -> dict[str, float]:
+        """How many of each kind there are."""
+        found = Counter(one.kind for one in self._open)
+        return {kind: found[kind] for kind in KINDS}
 
     def check(self, credential: Credential) -> None:
         """Refuses one more with connection_limit_exceeded or instance_at_capacity."""

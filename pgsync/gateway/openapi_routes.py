@@ -468,6 +468,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     Operation(
         "GET",
+        "/metrics",
+        "Measures of this gateway for Prometheus, for callers whom the operator lets see them",
+        {200: TEXT},
+        media="text/plain",
+        public=True,
+    ),
+    Operation(
+        "GET",
         "/api/auth/identity",
         "Who the caller is and what it may do",
         {

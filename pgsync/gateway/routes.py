@@ -30,6 +30,8 @@ from pgsync.gateway.database import DatabaseUnavailableError
 from pgsync.gateway.handler import REQUEST_ID, Answer, Handler, HasRoutes, Segments
 from pgsync.gateway.health import health
 from pgsync.gateway.live import Live
+from pgsync.gateway.metrics import CONTENT_TYPE, Metrics
+from pgsync.gateway.metrics import PATH as METRICS_PATH
 from pgsync.gateway.models import Models
 from pgsync.gateway.openapi import DOCS_PATH, docs_page
 from pgsync.gateway.schema import Schema
@@ -60,6 +62,7 @@ class Routes:
         schema: ServedSchema,
         feed: Feed,
         cors: Cors,
+        metrics: Metrics,
         body_limit_bytes: int,
         worker: int | None = None,
         others: Iterable[HasRoutes] = (),
@@ -73,6 +76,7 @@ class Routes:
         self._schema = schema
         self._feed = feed
         self._cors = cors
+        self._metrics = metrics
         self._body_limit_bytes = body_limit_bytes
         self._worker = worker
         self._routes: dict[int, list[tuple[Segments, dict[str, Handler]]]] = {}
@@ -186,6 +190,8 @@ class Routes:
             return Answer(body, status)
         if path == DOCS_PATH and request.method in ("GET", "HEAD"):
             return Answer(docs_page(), headers={"Content-Type": "text/html; charset=utf-8", **_DOCS_HEADERS})
+        if path == METRICS_PATH and request.method in ("GET", "HEAD") and self._metrics.may_see(request):
+            return Answer(self._metrics.answer(), headers={"Content-Type": CONTENT_TYPE})
         handlers = next((h for pattern, h in self._routes.get(len(segments), ()) if _matches(pattern, segments)), None)
         if handlers is None:
             return _plain_error(404, "not_found", f"no route {path[:200]}", request_id)

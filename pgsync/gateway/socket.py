@@ -104,6 +104,11 @@ class Socket:
             self._resume(cursor)
 
     @property
+    def kind(self) -> str:
+        """A WebSocket."""
+        return "websocket"
+
+    @property
     def credential(self) -> Credential:
         """Whose it is."""
         return self._credential

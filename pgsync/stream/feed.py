@@ -128,6 +128,7 @@ class Feed:
         self._positions: list[list[Any]] = []
         self._stored: deque[int] = deque()
         self._stored_lsn = 0
+        self._stored_at = time.monotonic()
         self._stored_head = -1
 
         # Samples
@@ -153,6 +154,11 @@ class Feed:
     def slot(self) -> str:
         """The name of the replication slot."""
         return self._slot
+
+    @property
+    def checkpoint_age_seconds(self) -> float:
+        """Since the last checkpoint was stored; 0 when there is nothing that it lacks."""
+        return 0.0 if self.head == self._stored_head else time.monotonic() - self._stored_at
 
     @property
     def lag_seconds(self) -> float:
@@ -404,7 +410,9 @@ class Feed:
         self.epoch = around.epoch
         self._began = (around.horizon, position)
         self.ring = self._make_ring(position, lsn)
+        fallen = self.router.fallen
         self.router = Router(self.ring, self.timeline, epoch=around.epoch)
+        self.router.fallen = fallen
         self._recent.clear()
         self._positions.clear()
         for call in self._restarted:
@@ -629,6 +637,7 @@ class Feed:
                 raise
             self._stored.append(lsn)
             self._stored_lsn, self._stored_head = lsn, head
+            self._stored_at = time.monotonic()
             log.emit(Event.CHECKPOINT_STORED, lsn=format_lsn(lsn), sync_id=head)
 
     def _acknowledge(self, source: Source) -> None:

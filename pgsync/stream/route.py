@@ -41,6 +41,7 @@ class Router:
         self.timeline = timeline
         self.epoch = epoch
         self.is_retired = False
+        self.fallen = 0  # how often a session was slower than the ring
         self._channels: dict[Key, Channel] = {}
         self._sessions: set[Session] = set()
         self._batches: OrderedDict[tuple[object, ...], Batch] = OrderedDict()

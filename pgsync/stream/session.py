@@ -594,6 +594,7 @@ class Session:
         router = self._router
         if place[0] < router.ring.first_ordinal:
             self._lost = True
+            router.fallen += 1
             raise Fallen
         skip = self._skip(place[0])
         keys = router.ring.active(self._keys, place[0])

@@ -102,7 +102,7 @@ async def test_document_follows_a_push(world: World, client: Client) -> None:
 async def test_document_has_every_route_and_no_other(
     pushed: postgres.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registered: set[tuple[str, str]] = {("GET", "/api/health")}
+    registered: set[tuple[str, str]] = {("GET", "/api/health"), ("GET", "/metrics")}
     register = Routes._route
 
     def recording(routes: Routes, path: str, **handlers: Any) -> None:
