@@ -171,8 +171,8 @@ def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Altera
     last = [_step(s) for s in bundle.dispatchers if installed.hash_of(s.kind, s.identity) != s.hash]
     last.extend(_drop_functions(bundle, installed))
     steps = [s for s in runtime if s.stage is Stage.RUNTIME] + _ordered(early, late, last, made=altered.made)
-    in_transaction = any(s.stage is Stage.TRANSACTION for s in steps)
-    if in_transaction or bundle.definition_hash != installed.definition_hash:
+    activates = any(s.stage in (Stage.RUNTIME, Stage.TRANSACTION) for s in steps)
+    if activates or bundle.definition_hash != installed.definition_hash:
         activation = Step("activate this version", bundle.activation(), undo="push the version before")
         after = [s for s in steps if s.stage is Stage.AFTER]
         steps = [s for s in steps if s.stage is not Stage.AFTER] + [activation] + after

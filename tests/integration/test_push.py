@@ -310,3 +310,22 @@ def test_push_works_for_an_owner_of_the_database_who_is_no_superuser() -> None:
         with database.connect("dba") as dba:
             dba.execute(sqlfiles.read("uninstall.sql").encode())
         assert "pgsync" not in dump(database)
+
+
+def test_runtime_of_an_older_pgsync_is_brought_up_to_date_without_a_new_version(database: Database) -> None:
+    """Its state changes in a transaction of its own, before anything waits for tables."""
+    pushed(database)
+    database.execute(
+        "DELETE FROM pgsync_private.migration WHERE name = '0004_replica_identity';"
+        "DROP TABLE pgsync_private.replica_identity_before;"
+        "UPDATE pgsync_private.installed_object SET hash = 'older' WHERE identity = 'pgsync/epoch_v1.sql'"
+    )
+    result = push(database.dsn, one())
+    assert result.version == 1
+    assert [(step.stage.value, step.title) for step in result.plan.steps] == [
+        ("runtime", "migration 0004_replica_identity"),
+        ("runtime", "function pgsync/epoch_v1.sql"),
+        ("transaction", "activate this version"),
+    ]
+    assert not push(database.dsn, one()).changed
+    assert rows(database, "count(*) OVER ()")[0] == (3,)
