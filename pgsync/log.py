@@ -58,6 +58,7 @@ class Event(Enum):
     COORDINATION_FAILED = _error("error")
     CREDENTIAL_REVOKED = _info("capability_id", "sessions_closed")
     SCHEMA_ACTIVATED = _info("version", "hash", "models")
+    TABLE_CHANGED = _error("model", "problem", "remedy")
     SCHEMA_PROPOSED = _info("hash", "request_id")
     SCHEMA_PUSHED = _info("version", "hash", "models")
     SCHEMA_REFUSED = _error("path", "problems")

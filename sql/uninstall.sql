@@ -112,6 +112,29 @@ BEGIN
       EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY %s', v_table.name, v_object.name);
     END LOOP;
   END LOOP;
+  -- Partitions, of which a push changes nothing else.
+  IF pg_catalog.to_regclass('pgsync_private.replica_identity_before') IS NOT NULL THEN
+    FOR v_object IN
+      SELECT
+        c.oid::pg_catalog.regclass AS partition,
+        CASE b.kind
+          WHEN 'd' THEN 'DEFAULT'
+          WHEN 'n' THEN 'NOTHING'
+          WHEN 'f' THEN 'FULL'
+          ELSE 'USING INDEX ' || pg_catalog.quote_ident(b.index_name)
+        END AS name
+      FROM pgsync_private.replica_identity_before AS b
+      JOIN pg_catalog.pg_namespace AS n
+        ON n.nspname = b.namespace
+      JOIN pg_catalog.pg_class AS c
+        ON c.relnamespace = n.oid
+        AND c.relname = b.table_name
+      WHERE c.relispartition
+        AND (b.kind <> 'i' OR b.index_name IS NOT NULL)
+    LOOP
+      EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY %s', v_object.partition, v_object.name);
+    END LOOP;
+  END IF;
   DROP PUBLICATION IF EXISTS pgsync;
   FOR v_table IN
     SELECT c.oid::pg_catalog.regclass AS name

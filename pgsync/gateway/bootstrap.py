@@ -156,7 +156,9 @@ class Bootstrap:
             wanted = [model for model in schema.models if model.load == "instant"]
         else:
             wanted = [found for name in models if (found := schema.find(name)) is not None]
-        readers = {model.typename: self._schema.reader_of(model) for model in wanted}
+        # A table that somebody has changed by hand must not keep everybody from the others.
+        broken = {each.model for each in self._feed.problems if each.is_broken}
+        readers = {model.typename: self._schema.reader_of(model) for model in wanted if model.key not in broken}
         if place is not None:
             readers = {name: readers[name] for name in place[1] if name in readers}
         after = {} if place is None else place[1]
@@ -174,6 +176,7 @@ class Bootstrap:
             if few is None and result.ntuples > count:
                 unfinished[typename] = reader.row_id(result, count - 1)
         failed = [name for name in models if schema.find(name) is None]
+        failed += [model.typename for model in wanted if model.key in broken]
         body = b"".join(
             (
                 b'{"type":"full","lastSyncId":%d,"models":{' % position,

@@ -22,6 +22,7 @@ def health(schema: ServedSchema, feed: Feed, worker: int | None) -> tuple[int, b
             "lastSyncId": feed.head,
             "lagBytes": feed.lag_bytes,
             "lagSeconds": round(feed.lag_seconds, 3),
+            "problems": [{"model": each.model, "problem": each.problem} for each in feed.problems],
             "slot": {
                 "name": feed.slot,
                 "walStatus": slot and slot.wal_status,

@@ -418,6 +418,7 @@ _HEALTH: Final[Json] = object_of(
                 "lastSyncId": NATURAL,
                 "lagBytes": NATURAL,
                 "lagSeconds": {"type": "number", "minimum": 0},
+                "problems": {"type": "array", "items": object_of({"model": TEXT, "problem": TEXT})},
                 "slot": object_of(
                     {
                         "name": TEXT,

@@ -24,7 +24,7 @@ from pgsync.models import EMPTY, ActiveSchema
 from pgsync.names import PUBLICATION, slot_name
 from pgsync.stream.connect import ReplicationError, System, format_lsn, may_pass, meaning
 from pgsync.stream.group import Group, Grouper
-from pgsync.stream.listener import Listener, SlotState
+from pgsync.stream.listener import Listener, SlotState, TableProblem
 from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anchor, number_above
 from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
 from pgsync.stream.route import Router
@@ -35,6 +35,7 @@ from pgsync.stream.transaction import Notice, Transaction
 
 CHECKPOINT_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 0.25
+TABLES_SECONDS: Final = 5.0
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 10.0
@@ -47,6 +48,7 @@ MAX_SEEN: Final = 3600
 RECENT_COMMITS: Final = 100_000
 STORED_SAMPLES: Final = 1000
 SLICE_SECONDS: Final = 0.002  # how long the stream works before others get their turn
+TABLE_REMEDY: Final = "undo it, or change the schema to match and `pgsync push` it"
 _POLL_SECONDS: Final = 0.01
 _PLACE_SECONDS: Final = 0.05
 _DISAGREEMENT: Final = "PS501"
@@ -87,6 +89,7 @@ class Feed:
         ring_seconds: float = DEFAULT_MAX_SECONDS,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        tables_seconds: float = TABLES_SECONDS,
     ) -> None:
         self._conninfo = conninfo
         self._slot = slot_name(deployment)
@@ -97,6 +100,7 @@ class Feed:
         self._ring_seconds = ring_seconds
         self._checkpoint_seconds = checkpoint_seconds
         self._heartbeat_seconds = heartbeat_seconds
+        self._tables_seconds = tables_seconds
         self._schema_changed: list[Callable[[ActiveSchema], None]] = []
         self._restarted: list[Callable[[], None]] = []
         self._noticed: list[Callable[[Notice], None]] = []
@@ -105,6 +109,7 @@ class Feed:
         self.router = Router(self.ring, self.timeline, epoch="")
         self.schema: ActiveSchema = EMPTY
         self.epoch = ""
+        self.problems: tuple[TableProblem, ...] = ()
         self.lag_bytes = 0
         self.slot_state: SlotState | None = None
 
@@ -589,7 +594,7 @@ class Feed:
 
     async def _keep(self, listener: Listener, source: Source) -> None:
         """Stores checkpoints, acknowledges what they cover, and has samples written when traffic stops."""
-        next_checkpoint = next_maintenance = 0.0
+        next_checkpoint = next_maintenance = next_look = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(self._heartbeat_seconds, self._checkpoint_seconds)):
@@ -613,10 +618,24 @@ class Feed:
                     await self._store_checkpoint(listener)
                 self._acknowledge(source)
                 await self._measure(listener)
+            if now >= next_look:
+                next_look = now + self._tables_seconds
+                await self._look_at_tables(listener)
             if now >= next_maintenance:
                 next_maintenance = now + MAINTAIN_SECONDS
                 with contextlib.suppress(psycopg.errors.LockNotAvailable):  # there is always a next time
                     await listener.maintain()
+
+    async def _look_at_tables(self, listener: Listener) -> None:
+        """What was done to tables by hand: said in the log where rows have changed by it, and to whom it concerns."""
+        try:
+            problems = await listener.watch_tables()
+        except psycopg.errors.UndefinedFunction:  # the database is older than this gateway, until the next push
+            return
+        for each in problems:
+            if each not in self.problems:
+                log.emit(Event.TABLE_CHANGED, model=each.model, problem=each.problem, remedy=TABLE_REMEDY)
+        self.problems = problems
 
     async def _store_checkpoint(self, listener: Listener) -> None:
         """Everything handled so far is counted by the head."""

@@ -217,8 +217,8 @@ def _nobody(row: RuleRow, reader: Reader) -> bool:
     return False
 
 
-# The kinds whose text goes into JSON as it stands, and the built-in types that it is right for (pg_type.dat).
-_VERBATIM: Final = {
+# The kinds that are not any text, and the built-in types that they are right for (pg_type.dat).
+_TYPES_OF_KIND: Final = {
     (Kind.INTEGER, False): frozenset({20, 21, 23, 26}),
     (Kind.INTEGER, True): frozenset({1005, 1007, 1016, 1028}),
     (Kind.FLOAT, False): frozenset({700, 701}),
@@ -227,14 +227,33 @@ _VERBATIM: Final = {
     (Kind.DECIMAL, True): frozenset({1005, 1007, 1016, 1231}),
     (Kind.JSON, False): frozenset({114, 3802}),
     (Kind.JSON, True): frozenset({199, 3807}),
+    (Kind.BOOLEAN, False): frozenset({16}),
+    (Kind.BOOLEAN, True): frozenset({1000}),
+    (Kind.DATE, False): frozenset({1082}),
+    (Kind.DATE, True): frozenset({1182}),
+    (Kind.UUID, False): frozenset({2950}),
+    (Kind.UUID, True): frozenset({2951}),
+    (Kind.BYTES, False): frozenset({17}),
+    (Kind.BYTES, True): frozenset({1001}),
+    (Kind.TIMESTAMPTZ, False): frozenset({1184}),
+    (Kind.TIMESTAMPTZ, True): frozenset({1185}),
+    (Kind.TIMESTAMP, False): frozenset({1114}),
+    (Kind.TIMESTAMP, True): frozenset({1115}),
 }
-_FIRST_OID_OF_USERS: Final = 16384  # domains and the like, of which the schema knows what they are made of
+_FIRST_OID_OF_USERS: Final = 16384
+# What `format_type` says of those types. Of any other (a domain) the schema knows what it is made of.
+_BUILT_IN: Final = re.compile(
+    r"(smallint|integer|bigint|oid|real|double precision|numeric|jsonb?|boolean|date|uuid|bytea"
+    r"|timestamp(\(\d\))? with(out)? time zone)(\(\d+(,-?\d+)?\))?(\[\])?"
+)
 
 
 def _as_it_is(field: Field, type_oid: int) -> Field:
-    """The field, as text when somebody has given its column a type whose text would not be JSON."""
-    right = _VERBATIM.get((field.kind, field.array))
-    if right is None or type_oid in right or type_oid >= _FIRST_OID_OF_USERS:
+    """The field, as text when somebody has given its column a type whose text is not that of its kind."""
+    right = _TYPES_OF_KIND.get((field.kind, field.array))
+    if right is None or type_oid in right:
+        return field
+    if type_oid >= _FIRST_OID_OF_USERS and _BUILT_IN.fullmatch(field.sql_type) is None:
         return field
     return replace(field, kind=Kind.TEXT, array=False)
 
@@ -397,6 +416,10 @@ class Grouper:
         membership: Membership | None = None,
         previous_row: object = None,
     ) -> None:
+        if table.missing:
+            # Rows without the columns of some fields are no rows of the model. That somebody has to push is told beside
+            # the stream, and everybody loads the rows anew when the table fits again (`pgsync.watch_tables_v1`).
+            action, groups, encode, row, previous_groups, judged = "S", (), None, None, None, None
         transaction_id = None
         if self._ids and (waiting := self._ids.get((table.model.key, row_id))):
             transaction_id = waiting.popleft()
@@ -559,6 +582,13 @@ class Grouper:
                 old_member,
             )
 
+    def _reload(self, key: str) -> None:
+        """Rows of a model are others without the log saying which: the same as a truncation for whoever has some."""
+        model = next((model for model in self._schema.models if model.key == key), None)
+        if model is not None:
+            number = self._before + len(self._changes) + 1
+            self._changes.append(Change(number, "T", model, "", None, (), self._origin, None, None))
+
     def _truncate(self, message: Truncate) -> None:
         for oid in message.relations:
             table = self._table(oid)
@@ -588,6 +618,9 @@ class Grouper:
                 self._ids = _NO_IDS
             elif kind == "s":
                 self._version = int(said["version"])
+            elif kind == "r":
+                for key in said["models"]:
+                    self._reload(key)
             elif kind == "a":
                 self._anchors += (str(said["id"]),)
             elif kind in _NOTICES:

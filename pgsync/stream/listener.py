@@ -68,6 +68,18 @@ class ServerLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class TableProblem:
+    """What somebody has done to the table of a model (its key) that a push has to put right.
+
+    `is_broken`: its rows can be neither read nor streamed until then.
+    """
+
+    model: str
+    problem: str
+    is_broken: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Now:
     """How far the log is written, and the snapshot of this moment."""
 
@@ -193,6 +205,11 @@ class Listener:
     async def anchor(self, unique: str) -> None:
         """Puts an anchor with this id into the log."""
         await self._row("SELECT pgsync.anchor_v1(%s)", unique)
+
+    async def watch_tables(self) -> tuple[TableProblem, ...]:
+        """What a push has to put right; see `pgsync.watch_tables_v1`."""
+        data = (await self._row("SELECT pgsync.watch_tables_v1()"))[0]
+        return tuple(TableProblem(each["model"], each["problem"], each["broken"]) for each in data)
 
     async def maintain(self) -> None:
         """Keeps the private tables in shape; see `pgsync.maintain_v1`."""

@@ -35,6 +35,9 @@ EVERYONE: Final[Key] = (None, "*")
 MEMBER: Final = "@"
 
 
+_UNSEEN: Final = frozenset({"T", "S"})  # actions that are not found under the keys of their row
+
+
 class Fallen(Exception):  # noqa: N818 - what happened to the reader, not a fault
     """The position is no longer in the ring: the reader must bootstrap."""
 
@@ -64,6 +67,8 @@ def keys_of_change(change: Change) -> list[Key]:
     """
     if change.action == "T":
         return [EVERYONE]
+    if change.action == "S":
+        return []
     groups = groups_of_change(change)
     if change.previous_groups is not None:
         groups = tuple(dict.fromkeys((*groups, *change.previous_groups)))
@@ -353,7 +358,7 @@ def _runs(changes: Sequence[Change]) -> dict[Key, list[int]]:
             or previous.previous_groups is not None
             or change.membership is not None
             or previous.membership is not None
-            or (change.action == "T") != (previous.action == "T")
+            or (change.action != previous.action and (change.action in _UNSEEN or previous.action in _UNSEEN))
         ):
             current = [runs.setdefault(key, []) for key in keys_of_change(change)]
         for run in current:

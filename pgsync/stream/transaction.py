@@ -75,12 +75,13 @@ class Columns:
 class Change:
     """One change of one row.
 
-    `action` is the contract's letter: I, U or D; or one of two that no delta can say: T, the whole table was truncated
-    (then `row_id` is ""), and R, the log does not have the whole row. Who sees one of those has to load rows anew.
+    `action` is the contract's letter: I, U or D; or one that no delta can say: T, the whole table was truncated (then
+    `row_id` is ""); R, the log does not have the whole row; S, the table does not fit the model, so that nobody sees
+    the row. Who sees a T or R has to load rows anew.
     `organization` is None for a model that all organizations share. `groups` are the row's sync groups after the
     change (before it, for D); `previous_groups` are those before a U, when they were others and the log has the old
     row: who is only in them must see the row go. `encode` gives the JSON object of the row as bytes, of `row` when
-    there is one (the row as the log has it); it is None for what has no data: D, T, R. `transaction_id` is the caller's
+    there is one (the row as the log has it); it is None for what has no data. `transaction_id` is the caller's
     own id of the operation. `judged` is None for a model without a read rule, `membership` for one whose rows grant
     nothing, or for a change that leaves what a row grants as it was. `previous_row` is the row before, when the log has
     all of it. Both rows are as `rows` reads them: decoded, or a message of the log; `columns` says what is where.

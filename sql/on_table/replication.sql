@@ -50,6 +50,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions({{ identity_literal }}::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE {{ table }} IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$

@@ -1666,6 +1666,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.comments'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.comments IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -1874,6 +1875,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.projects'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.projects IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -2082,6 +2084,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.tasks'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.tasks IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$

@@ -4553,6 +4553,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.counters'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.counters IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -4744,6 +4745,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.countries'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.countries IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -4946,6 +4948,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.documents'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.documents IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -5154,6 +5157,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.folder_list'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.folder_list IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -5353,6 +5357,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.memberships'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.memberships IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -5561,6 +5566,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.persons'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.persons IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -5769,6 +5775,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.samples'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.samples IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -5968,6 +5975,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.watches'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.watches IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$
@@ -6176,6 +6184,7 @@ BEGIN
   END IF;
 END
 $replica_identity$;
+SELECT pgsync_private.match_partitions('public.workspaces'::pg_catalog.regclass);
 -- Writers that began before the table was published must have ended, or their rows would miss the stream: wait for them.
 LOCK TABLE public.workspaces IN SHARE ROW EXCLUSIVE MODE;
 DO $publication$

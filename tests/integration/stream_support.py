@@ -94,6 +94,7 @@ def recorded(
     ring_seconds: float = 3600.0,
     checkpoint_seconds: float = 0.1,
     heartbeat_seconds: float = 0.05,
+    tables_seconds: float = 3600.0,
     failover: bool = True,
     connect: Connect | None = None,
     conninfo: str | None = None,
@@ -106,6 +107,7 @@ def recorded(
         ring_seconds=ring_seconds,
         checkpoint_seconds=checkpoint_seconds,
         heartbeat_seconds=heartbeat_seconds,
+        tables_seconds=tables_seconds,
         failover=failover,
         connect=connect,
     )
@@ -155,10 +157,19 @@ def rows_of(database: Database, model: Model, *, organization: str | None = None
 class Viewer:
     """A client of one organization: keeps the rows that the deltas say, and notes when it is told to bootstrap."""
 
-    def __init__(self, feed: Feed, organization: str = "o1", *groups: str, reader: Reader | None = None) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        organization: str = "o1",
+        *groups: str,
+        reader: Reader | None = None,
+        readable: frozenset[str] | None = None,
+    ) -> None:
         self._feed = feed
         self.organization = organization
-        self.session: Session = feed.router.open(organization, (f"org:{organization}", *groups), reader=reader)
+        self.session: Session = feed.router.open(
+            organization, (f"org:{organization}", *groups), readable=readable, reader=reader
+        )
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
         self.deltas: list[dict[str, Any]] = []
         self.ends: list[int] = []
@@ -180,7 +191,7 @@ class Viewer:
         rows = self.rows.setdefault(delta["modelName"], {})
         match delta["actionType"]:
             case "I":
-                rows[delta["modelId"]] = delta["data"]
+                rows[delta["modelId"]] = dict(delta["data"])
             case "U" if delta["modelId"] in rows:
                 rows[delta["modelId"]] |= delta["data"]
             case "D":

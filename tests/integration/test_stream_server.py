@@ -31,7 +31,8 @@ from pgsync.stream.connect import (
 )
 from pgsync.stream.ring import Fallen
 from pgsync.stream.source import application_name
-from tests.integration.stream_support import LISTENER, recorded, running, until
+from pgsync.stream.timeline import Snapshot
+from tests.integration.stream_support import LISTENER, Viewer, recorded, running, until
 from tests.postgres import Database, Server
 
 
@@ -79,6 +80,46 @@ async def test_feed_outlives_a_crash_of_the_server(server: Server) -> None:
             assert a.restarts == 1
         async with running(database, "a") as again:
             assert again.changes == a.changes
+
+
+async def test_prepared_and_large_transactions_arrive_when_they_are_committed(server: Server) -> None:
+    # An impatient server: it has to be answered in the middle of the large one.
+    with server_of_its_own(server, max_prepared_transactions="4", wal_sender_timeout="500ms") as (_, database):
+        push(database.dsn, TASKS)
+        async with running(database, "a") as a:
+            viewer = Viewer(a.feed)
+            with database.connect(autocommit=False) as connection:
+                connection.execute("INSERT INTO tasks (id, organization_id) VALUES ('kept', 'o1')")
+                connection.execute("SAVEPOINT s; INSERT INTO tasks (id, organization_id) VALUES ('sub', 'o1')")
+                connection.execute("PREPARE TRANSACTION 'kept'")
+            with database.connect(autocommit=False) as connection:
+                connection.execute("INSERT INTO tasks (id, organization_id) VALUES ('gone', 'o1')")
+                connection.execute("PREPARE TRANSACTION 'gone'")
+            insert(database, 1, 1)
+            await a.has(1)
+            with database.connect() as other:
+                row = other.execute("SELECT pg_current_snapshot()::text").fetchone()
+            assert row is not None
+            before = Snapshot.parse(row[0])
+            database.execute("COMMIT PREPARED 'kept'")
+            database.execute("ROLLBACK PREPARED 'gone'")
+            insert(database, 2, 2)
+            await viewer.sees(database)
+            assert [change[3] for change in a.changes] == ["t1", "kept", "sub", "t2"]
+            assert not before.sees(a.transactions[1].xid), "it was prepared, not yet there"
+            late = Viewer(a.feed)
+            late.session.start_from_snapshot(before)
+            late.read()
+            assert [delta["modelId"] for delta in late.deltas] == ["kept", "sub", "t2"]
+
+            with database.connect(autocommit=False) as connection:
+                rows = "SELECT 'r' || i, 'o1' FROM generate_series(1, 20000) AS i"
+                connection.execute(f"INSERT INTO tasks (id, organization_id) {rows}".encode())
+                connection.execute("PREPARE TRANSACTION 'large'")
+            database.execute("COMMIT PREPARED 'large'")
+            await viewer.sees(database)
+            assert a.restarts == 1
+            assert [change[0] for change in a.changes] == list(range(a.changes[0][0], a.feed.head + 1))
 
 
 async def test_slot_whose_log_was_removed_is_made_anew(server: Server) -> None:

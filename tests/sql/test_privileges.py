@@ -45,6 +45,7 @@ MAY_CALL = {
         "samples_v1",
         "schema_v1",
         "store_checkpoint_v1",
+        "watch_tables_v1",
     },
 }
 LOGINS = [names.GATEWAY, names.LISTENER]

@@ -182,13 +182,13 @@ def test_row_that_moves_to_another_group_names_the_groups_before() -> None:
 
 
 def test_columns_are_found_by_name() -> None:
-    columns = [Column(name, False, 25, -1) for name in ("by_hand", "organization_id", "id")]
+    columns = [Column(name, False, 25, -1) for name in ("title", "by_hand", "organization_id", "id")]
     (change,) = _changes(
         Relation(TASKS, "public", "tasks", "f", columns),
-        Insert(TASKS, (b"?", b"o1", b"t1")),
+        Insert(TASKS, (b"x", b"?", b"o1", b"t1")),
     )
     assert (change.row_id, change.organization) == ("t1", "o1")
-    assert change.data == b'{"id":"t1","organizationId":"o1"}'
+    assert change.data == b'{"id":"t1","organizationId":"o1","title":"x"}'
 
 
 def test_column_that_became_text_by_hand_is_text() -> None:
@@ -201,6 +201,43 @@ def test_column_that_became_text_by_hand_is_text() -> None:
         relation = Relation(9, "public", "counts", "d", columns)
         (change,) = _group(relation, Insert(9, (b"c1", text)), grouper=grouper).transaction.changes
         assert orjson.loads(change.data or b"") == {"id": "c1", "n": expected}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sql_type", "type_oid", "text", "expected"),
+    [
+        (Kind.BOOLEAN, "boolean", 25, b"true", "true"),
+        (Kind.BOOLEAN, "boolean", 16, b"t", True),
+        (Kind.DATE, "date", 25, b'the "last" day', 'the "last" day'),
+        (Kind.UUID, "uuid", 1043, b'"', '"'),
+        (Kind.INTEGER, "integer", 20001, b"an enum", "an enum"),
+        (Kind.INTEGER, "public.points", 20001, b"7", 7),
+        (Kind.BYTES, "bytea", 25, b"no hex", "no hex"),
+        (Kind.DECIMAL, "numeric(10,2)", 701, b"1e+30", "1e+30"),
+        (Kind.TIMESTAMPTZ, "timestamp(3) with time zone", 1114, b"2026-01-02 03:04:05", "2026-01-02 03:04:05"),
+    ],
+)
+def test_value_of_another_type_than_was_pushed_is_text(
+    kind: Kind, sql_type: str, type_oid: int, text: bytes, expected: object
+) -> None:
+    model = Model("things", "Thing", "thing", "public", "things", "id", None, (ID, Field("v", "v", kind, sql_type)))
+    relation = Relation(9, "public", "things", "d", [Column("id", True, 25, -1), Column("v", False, type_oid, -1)])
+    grouper = Grouper(ActiveSchema(1, "", None, (model,)))
+    (change,) = _group(relation, Insert(9, (b"t1", text)), grouper=grouper).transaction.changes
+    assert orjson.loads(change.data or b"") == {"id": "t1", "v": expected}
+
+
+def test_rows_of_a_table_that_does_not_fit_count_and_show_nothing() -> None:
+    columns = [Column(f.column, f.column in ("id", "organization_id"), 25, -1) for f in TASK.fields if f is not TITLE]
+    relation = Relation(TASKS, "public", "tasks", "d", columns)
+    changes = _changes(relation, Insert(TASKS, (b"t1", b"o1")), Insert(NOTES, (b"n1", b"o1", b"p1", None)))
+    assert [(c.sync_id, c.action, c.data is None) for c in changes] == [(1, "S", True), (2, "I", False)]
+    assert keys_of_change(changes[0]) == []
+
+
+def test_models_whose_rows_changed_beside_the_log_count_as_truncated() -> None:
+    changes = _changes(_say(t="r", models=["tasks", "unknown", "notes"]))
+    assert _brief(changes) == [(1, "T", "tasks", ""), (2, "T", "notes", "")]
 
 
 @pytest.mark.parametrize("lost", ["id", "organization_id"])

@@ -1,0 +1,110 @@
+-- For each model of the active schema: the state of its table, and what a push has to put right (null: nothing).
+-- state changes when rows may have changed without the log telling: another table under the name, partitions attached, detached or emptied
+-- by themselves, columns of fields dropped, renamed or of another type. A partition that is rewritten (VACUUM FULL) looks the same.
+-- is_broken: rows can be neither read nor streamed. Takes no locks on tables, so nobody's DDL keeps it waiting.
+CREATE OR REPLACE FUNCTION pgsync_private.table_states()
+  RETURNS TABLE (model_key text, model_name text, state text, problem text, is_broken boolean)
+  LANGUAGE sql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+  WITH RECURSIVE model AS (
+    SELECT
+      m.m ->> 'key' AS key,
+      m.m ->> 'name' AS name,
+      m.m AS described,
+      pg_catalog.format('%I.%I', m.m ->> 'namespace', m.m ->> 'table') AS identity,
+      c.oid,
+      c.relkind,
+      c.relreplident
+    FROM pgsync_private.schema_version AS s
+    CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(s.models) AS m(m)
+    LEFT JOIN pg_catalog.pg_namespace AS n
+      ON n.nspname = m.m ->> 'namespace'
+    LEFT JOIN pg_catalog.pg_class AS c
+      ON c.relnamespace = n.oid
+      AND c.relname = m.m ->> 'table'
+    WHERE s.state = 'active'
+  ),
+  part AS (
+    SELECT
+      m.key,
+      m.oid
+    FROM model AS m
+    WHERE m.relkind = 'p'
+    UNION ALL
+    SELECT
+      p.key,
+      i.inhrelid
+    FROM part AS p
+    JOIN pg_catalog.pg_inherits AS i
+      ON i.inhparent = p.oid
+    WHERE NOT i.inhdetachpending
+  ),
+  leaves AS (
+    SELECT
+      p.key,
+      pg_catalog.string_agg(
+        pg_catalog.concat_ws(':', c.oid, c.relfilenode), ',' ORDER BY c.oid) AS files,
+      pg_catalog.string_agg(pg_catalog.quote_ident(c.relname), ', ' ORDER BY c.relname)
+        FILTER (WHERE c.relreplident <> m.relreplident) AS other_identity
+    FROM part AS p
+    JOIN model AS m
+      ON m.key = p.key
+    JOIN pg_catalog.pg_class AS c
+      ON c.oid = p.oid
+    WHERE c.relkind <> 'p'
+    GROUP BY p.key
+  ),
+  fields AS (
+    SELECT
+      m.key,
+      pg_catalog.string_agg(
+        pg_catalog.concat_ws(' ', f.f ->> 'column', COALESCE(pg_catalog.format_type(a.atttypid, a.atttypmod), '-')),
+        ',' ORDER BY f.f ->> 'column') AS columns,
+      pg_catalog.string_agg(pg_catalog.quote_ident(f.f ->> 'column'), ', ' ORDER BY f.f ->> 'column')
+        FILTER (WHERE a.attname IS NULL) AS missing,
+      pg_catalog.string_agg(pg_catalog.quote_ident(f.f ->> 'column'), ', ' ORDER BY f.f ->> 'column')
+        FILTER (WHERE pg_catalog.format_type(a.atttypid, a.atttypmod) <> f.f ->> 'sqlType') AS retyped
+    FROM model AS m
+    CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(m.described -> 'fields') AS f(f)
+    LEFT JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = m.oid
+      AND a.attname = f.f ->> 'column'
+      AND a.attnum > 0
+      AND NOT a.attisdropped
+    WHERE m.oid IS NOT NULL
+    GROUP BY m.key
+  )
+  SELECT
+    m.key,
+    m.name,
+    pg_catalog.md5(pg_catalog.concat_ws('|', m.oid, l.files, f.columns)),
+    CASE
+      WHEN m.oid IS NULL THEN pg_catalog.format('table %s is gone, or has another name', m.identity)
+      WHEN f.missing IS NOT NULL THEN pg_catalog.format('table %s has no column %s, or under another name', m.identity, f.missing)
+      WHEN NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_publication AS p
+        LEFT JOIN pg_catalog.pg_publication_rel AS r
+          ON r.prpubid = p.oid
+          AND r.prrelid = m.oid
+        WHERE p.pubname = 'pgsync'
+          AND (p.puballtables OR r.oid IS NOT NULL)
+      ) THEN pg_catalog.format('table %s is not in the publication pgsync', m.identity)
+      WHEN f.retyped IS NOT NULL THEN pg_catalog.format('table %s has another type in column %s', m.identity, f.retyped)
+      WHEN l.other_identity IS NOT NULL THEN
+        pg_catalog.format('partition %s of table %s has another replica identity', l.other_identity, m.identity)
+    END,
+    m.oid IS NULL OR f.missing IS NOT NULL
+  FROM model AS m
+  LEFT JOIN leaves AS l
+    ON l.key = m.key
+  LEFT JOIN fields AS f
+    ON f.key = m.key;
+$function$;
+
+ALTER FUNCTION pgsync_private.table_states() OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.table_states() FROM PUBLIC;
+COMMENT ON FUNCTION pgsync_private.table_states() IS 'The state of the table of each model, and what a push has to put right.';
