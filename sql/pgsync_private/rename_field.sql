@@ -11,7 +11,11 @@ AS $function$
   UPDATE pgsync_private.claim AS c
   SET field = CASE WHEN c.field = p_before THEN p_now ELSE c.field END,
       fields = pg_catalog.array_replace(c.fields, p_before, p_now),
-      parts = pg_catalog.array_replace(c.parts, pg_catalog.lower(p_before), pg_catalog.lower(p_now))
+      parts = ARRAY(
+        SELECT DISTINCT p.p
+        FROM pg_catalog.unnest(pg_catalog.array_replace(c.parts, pg_catalog.lower(p_before), pg_catalog.lower(p_now))) AS p(p)
+        ORDER BY p.p
+      )
   WHERE c.model = p_model
     AND c.ended_at IS NULL
     AND pg_catalog.lower(p_before) = ANY (c.parts);
