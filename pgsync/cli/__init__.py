@@ -1,8 +1,8 @@
 """The `pgsync` command: one module per command, loaded when it is called.
 
 Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 not in sync (`--check`); 4 and
-5 what `doctor` found; 6 the database cannot be reached; 130 interrupted. Standard error then holds the code, what is
-wrong and what to do.
+5 what `doctor` or `check` found; 6 the database cannot be reached; 130 interrupted. Standard error then
+holds the code, what is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "dev": "Run everything on an embedded Postgres with your schema; push again on every save.",
     "connect": "Make an existing server ready for pgsync.",
     "pull": "Write the tables of your database down as a Python schema.",
+    "check": "Say whether the tables of your database fit a schema.",
     "push": "Install pgsync and a schema into your database.",
     "migrate": "Make and alter the tables of a schema.",
     "compile": "Write the SQL that a schema becomes, for a DBA to read and apply.",
@@ -55,7 +56,7 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong command line or setting, 3 not in sync (--check),"
-    " 4 and 5 findings of doctor, 6 database out of reach, 130 interrupted.",
+    " 4 and 5 findings of doctor and check, 6 database out of reach, 130 interrupted.",
 )
 @click.version_option(package_name="pgsync-layer", prog_name="pgsync", message="%(prog)s %(version)s")
 def cli() -> None:

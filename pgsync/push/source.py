@@ -329,12 +329,12 @@ def _field(
     if not column.not_null:
         annotation += " | None"
     if options:
-        first = [] if default is _NOTHING else [_value(default)]
+        first = [] if default is _NOTHING else [_value(default, found)]
         yield f"{attribute}: {annotation} = Field({', '.join([*first, *options])}){comment}"
     elif default is _NOTHING:
         yield f"{attribute}: {annotation}{comment}"
     else:
-        yield f"{attribute}: {annotation} = {_value(default)}{comment}"
+        yield f"{attribute}: {annotation} = {_value(default, found)}{comment}"
 
 
 def _type(column: ExistingColumn, *, is_enum: bool) -> ColumnType | str:
@@ -449,8 +449,17 @@ def _default(column: ExistingColumn, found: ColumnType, choices: Sequence[str]) 
         return _EXPRESSION
 
 
-def _value(value: Any) -> str:
-    return _text(value) if isinstance(value, str) else repr(value)
+def _value(value: Any, found: ColumnType) -> str:
+    """A default, of JSON form, as Python says it."""
+    if isinstance(value, str):
+        if found.kind is Kind.DECIMAL and not found.array:
+            return f"Decimal({_text(value)})"
+        if found.kind is Kind.DATE:
+            return f"date.fromisoformat({_text(value)})"
+        if found.kind is Kind.UUID:
+            return f"UUID({_text(value)})"
+        return _text(value)
+    return repr(value)
 
 
 def _text(text: str) -> str:

@@ -131,7 +131,7 @@ def type_of(sql: str, kind: Kind) -> ColumnType:
 def enumerated(sql: str) -> ColumnType | None:
     """The type of an enum field's column where it is not text: a type of somebody's own is what values are cast to."""
     found = named(sql, TEXT)
-    if found is None or found.like != TEXT.sql or found.array:
+    if found is None or (found.like or found.sql) != TEXT.sql or found.array:
         return None
     return replace(found, cast=sql) if _OF_SOMEBODY.fullmatch(sql) else found
 

@@ -86,6 +86,7 @@ def test_pulled_schema_says_what_is_there(database: Database, tmp_path: Path) ->
     assert [(r.column, r.target) for r in people.references] == [("boss", "people")]
     assert people.field("state").enum_values == ("new", "it's", "old")  # type: ignore[union-attr]
     assert people.field("state").default == "new"  # type: ignore[union-attr]
+    assert people.field("role").enum_values == ("one",)  # type: ignore[union-attr]
     assert {f.column for f in people.fields if f.readonly} >= {"at", "serial_no", "token"}
     for line in (
         "two is left out: public.pair is of a composite type",

@@ -1,0 +1,140 @@
+-- What of a table meets what pgsync puts on it: row security and policies, triggers and rules, what the log says of old rows.
+-- pgsync.models holds the models as JSON; pgsync check sets it.
+WITH model AS (
+  SELECT
+    m.m AS m,
+    m.m ->> 'key' AS key,
+    pg_catalog.format('%I.%I', m.m ->> 'namespace', m.m ->> 'table') AS identity,
+    m.m ->> 'id' AS id,
+    m.m ->> 'tenant' AS tenant,
+    c.oid,
+    c.relkind,
+    c.relpersistence,
+    c.relrowsecurity,
+    c.relreplident,
+    r.rolname AS owner
+  FROM pg_catalog.jsonb_array_elements(pg_catalog.current_setting('pgsync.models')::jsonb) AS m(m)
+  LEFT JOIN (
+    pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n
+      ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_roles AS r
+      ON r.oid = c.relowner
+  )
+    ON n.nspname = m.m ->> 'namespace'
+    AND c.relname = m.m ->> 'table'
+    AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+)
+SELECT
+  'error' AS level,
+  m.identity AS object,
+  pg_catalog.format('policy %I is restrictive and asleep, for row security is off: pgsync turns that on, and it would narrow what others see', p.polname) AS finding,
+  pg_catalog.format('DROP POLICY %I ON %s', p.polname, m.identity) AS remedy
+FROM model AS m
+JOIN pg_catalog.pg_policy AS p
+  ON p.polrelid = m.oid
+WHERE NOT m.relrowsecurity
+  AND NOT p.polpermissive
+  AND p.polname NOT LIKE 'pgsync\_%'
+UNION ALL
+SELECT
+  'notice',
+  m.identity,
+  pg_catalog.format('policy %I does not narrow what participants see or write: pgsync lets its own roles in beside it', p.polname),
+  pg_catalog.format('say it as the rule of model %s: %s', m.key, COALESCE(pg_catalog.pg_get_expr(p.polqual, p.polrelid), 'it narrows writes only'))
+FROM model AS m
+JOIN pg_catalog.pg_policy AS p
+  ON p.polrelid = m.oid
+WHERE m.relrowsecurity
+  AND p.polpermissive
+  AND p.polname NOT LIKE 'pgsync\_%'
+UNION ALL
+SELECT
+  'warning',
+  m.identity,
+  pg_catalog.format('policy %I is restrictive and for everybody: it binds the roles of pgsync too, whatever it asks about the session', p.polname),
+  pg_catalog.format('ALTER POLICY %I ON %s TO <the roles that it is for>', p.polname, m.identity)
+FROM model AS m
+JOIN pg_catalog.pg_policy AS p
+  ON p.polrelid = m.oid
+WHERE m.relrowsecurity
+  AND NOT p.polpermissive
+  AND p.polroles = '{0}'
+  AND p.polname NOT LIKE 'pgsync\_%'
+UNION ALL
+SELECT
+  'error',
+  m.identity,
+  pg_catalog.format('belongs to %s: a table''s owner is not bound by its row security', m.owner),
+  pg_catalog.format('ALTER TABLE %s OWNER TO <a role of yours>', m.identity)
+FROM model AS m
+WHERE m.owner LIKE 'pgsync\_%'
+UNION ALL
+SELECT
+  'error',
+  m.identity,
+  'is unlogged or temporary: its changes are not in the log',
+  pg_catalog.format('ALTER TABLE %s SET LOGGED', m.identity)
+FROM model AS m
+WHERE m.relkind IN ('r', 'p')
+  AND m.relpersistence <> 'p'
+UNION ALL
+SELECT
+  'notice',
+  m.identity,
+  'a push sets REPLICA IDENTITY FULL: every update and delete logs the whole old row',
+  'none is needed; a primary key that begins with the tenant column, and no rule or group, would do with the key'
+FROM model AS m
+WHERE m.relkind IN ('r', 'p')
+  AND (m.m ->> 'full')::boolean
+  AND m.relreplident <> 'f'
+UNION ALL
+SELECT
+  'error',
+  m.identity,
+  pg_catalog.format('column %I is virtual: Postgres refuses every update of a table with one whose whole old rows are logged', a.attname),
+  'make it STORED'
+FROM model AS m
+JOIN pg_catalog.pg_attribute AS a
+  ON a.attrelid = m.oid
+WHERE (m.m ->> 'full')::boolean
+  AND a.attgenerated = 'v'
+UNION ALL
+SELECT
+  'warning',
+  m.identity,
+  'other tables inherit from it: a read has their rows, the stream has not',
+  'give them models of their own, or ALTER TABLE .. NO INHERIT'
+FROM model AS m
+WHERE m.relkind = 'r'
+  AND EXISTS (
+    SELECT
+    FROM pg_catalog.pg_inherits AS i
+    WHERE i.inhparent = m.oid
+  )
+UNION ALL
+SELECT
+  'notice',
+  m.identity,
+  pg_catalog.format('trigger %I runs before each row and may change or drop what a client writes; what it does cannot be told from here', t.tgname),
+  pg_catalog.format('read %s: it must not return NULL, nor change %s', t.tgfoid::pg_catalog.regprocedure, pg_catalog.concat_ws(' or ', m.id, m.tenant))
+FROM model AS m
+JOIN pg_catalog.pg_trigger AS t
+  ON t.tgrelid = m.oid
+WHERE NOT t.tgisinternal
+  AND t.tgenabled <> 'D'
+  AND t.tgname NOT LIKE 'pgsync\_%'
+  AND t.tgtype & 3 = 3 -- FOR EACH ROW, BEFORE
+UNION ALL
+SELECT
+  'error',
+  m.identity,
+  pg_catalog.format('rule %I puts something in the place of writes: what a client wrote would not be in the table', w.rulename),
+  pg_catalog.format('DROP RULE %I ON %s', w.rulename, m.identity)
+FROM model AS m
+JOIN pg_catalog.pg_rewrite AS w
+  ON w.ev_class = m.oid
+WHERE m.relkind IN ('r', 'p')
+  AND w.is_instead
+  AND w.ev_enabled <> 'D'
+ORDER BY level, object, finding;
