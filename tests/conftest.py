@@ -23,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--race-rounds", type=int, metavar="N", help="rounds of each race (default: as many as cost a few seconds)"
     )
+    parser.addoption("--rules", type=int, metavar="N", help="so many read rules for both engines, on many rows")
+    parser.addoption("--rules-seed", type=int, default=1, metavar="S", help="which ones")
     parser.addoption(
         "--all-changes", action="store_true", help="every kind of change of a schema on empty, filled and busy tables"
     )
