@@ -268,12 +268,10 @@ class Checker:
 
     def _catch_up(self, event: CaughtUp) -> None:
         came = [delta.id for delta in event.deltas]
-        right = self._ids_between(self.replica.position, event.position)
+        right = self._ids_between(event.after, event.position)
         if came != right:
-            self._violate(
-                f"caught up from {self.replica.position} to {event.position}"
-                f" with {_spell(came)}, should be {_spell(right)}"
-            )
+            where = f"from {event.after} to {event.position}"
+            self._violate(f"caught up {where} with {_spell(came)}, should be {_spell(right)}")
         for delta in event.deltas:
             self._judge(delta)
         self.replica.take(event)

@@ -28,6 +28,7 @@ from pgsync.schema import load_schema
 from tests import postgres
 from tests.oracle import writers
 from tests.oracle.check import Checker, Counts, Echo
+from tests.oracle.follower import Follower
 from tests.oracle.history import History, LogReader
 from tests.oracle.replica import differences
 from tests.oracle.schemas import ORGANIZATIONS, TEAMS, Identity, Schema, grown, random_schema
@@ -35,7 +36,8 @@ from tests.oracle.servers import Gateway, drop_slot, terminate_streams
 from tests.oracle.subscriber import StreamEnded, Subscriber
 
 LIMIT_SECONDS: Final = 60.0
-SUBSCRIBERS: Final = 7
+SUBSCRIBERS: Final = 8
+FOLLOWERS: Final = (2, 7)  # those that read server-sent events
 LEAST_CONNECTED: Final = 4
 LONG_TRANSACTIONS: Final = 2
 # What a call meets when the gateway, its database or its socket goes away under it.
@@ -245,7 +247,8 @@ class Run:
             )
             name = f"subscriber {number} ({person} of {organization})"
             self._capabilities[name] = capability
-            self.subscribers.append(Subscriber(self._session, name, identity, key, self._head))
+            made = Follower if number in FOLLOWERS else Subscriber
+            self.subscribers.append(made(self._session, name, identity, key, self._head))
             self.checkers.append(Checker(name, identity, self.history, self._sent))
             self._checked.append(0)
 
@@ -430,7 +433,7 @@ class Run:
         key = self._key(rng)
         operations = [writers.random_operation(rng, self._schema) for _ in range(rng.choice((1, 1, 2, 4)))]
         repeat = rng.random() < 0.2
-        if not subscriber.is_open or subscriber.is_lagging:
+        if not subscriber.writes or not subscriber.is_open or subscriber.is_lagging:
             return
         self._with_ids(key, operations)
         frames = [

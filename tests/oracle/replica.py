@@ -108,10 +108,11 @@ class Bootstrapped:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """A partial bootstrap: the deltas since the replica's position."""
+    """A partial bootstrap: the deltas since `after`, where the replica was when it asked; it may have gone on since."""
 
     deltas: tuple[Delta, ...]
     position: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,8 @@ class Replica:
                     self._receive(list(self._waiting.values()))
             case CaughtUp(deltas, position):
                 for delta in deltas:
-                    self._apply(delta)
+                    if delta.id > self.position:
+                        self._apply(delta)
                 self.position = max(self.position, position)
             case _:
                 pass

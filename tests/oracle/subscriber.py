@@ -42,6 +42,8 @@ class Subscriber:
     away meanwhile; the subscriber is then offline and may `open` again, elsewhere too.
     """
 
+    writes = True
+
     def __init__(
         self, session: aiohttp.ClientSession, name: str, identity: Identity, key: str, head: Callable[[], int]
     ) -> None:
@@ -255,11 +257,12 @@ class Subscriber:
     async def catch_up(self) -> None:
         """A partial bootstrap from where it is; all rows when the gateway does not have that any more."""
         self._note(BootstrapAsked())
+        after = self.replica.position
         parameters = [("syncGroups", group) for group in sorted(self.groups)]
-        page = await self._get("/api/sync/bootstrap", [*parameters, ("lastSyncId", str(self.replica.position))])
+        page = await self._get("/api/sync/bootstrap", [*parameters, ("lastSyncId", str(after))])
         if page["type"] == "partial":
             assert page["deltaCount"] == len(page["deltas"])
-            self._note(CaughtUp(tuple(map(Delta.from_json, page["deltas"])), page["lastSyncId"]))
+            self._note(CaughtUp(tuple(map(Delta.from_json, page["deltas"])), page["lastSyncId"], after))
         elif "nextCursor" in page:
             await self.bootstrap()
         else:

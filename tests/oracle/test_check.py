@@ -128,7 +128,7 @@ def honest(history: History) -> list[Event]:
         Asked(second),
         Answered(deltas_of(history, history.between(second, third), READER), third, False, 100),
         *frames(history, third, fourth),
-        CaughtUp(deltas_of(history, history.between(fourth, history.head), READER), history.head),
+        CaughtUp(deltas_of(history, history.between(fourth, history.head), READER), history.head, fourth),
         Opened(READER.groups, None),
         Asked(history.head),
         Answered((), history.head, False, 100),
