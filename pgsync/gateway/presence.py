@@ -166,11 +166,17 @@ class _Person:
         self.shown = shown
         self._frames = {}
 
-    def frame(self, kind: str, member: Member, shown: _Shown) -> bytes:
-        """What a member is told: only groups that it has, only claims that it is shown."""
-        claims = [claim for claim in shown.claims if claim.seen_by(member)] if kind != "leave" else []
+    def seen_as(self, member: Member, shown: _Shown) -> tuple[frozenset[str], list[LiveClaim]]:
+        """What of it a member is told: groups that the member has, too, and claims that it is shown."""
+        claims = [claim for claim in shown.claims if claim.seen_by(member)]
         rows = frozenset[str]().union(*(claim.groups for claim in claims))
-        groups = (shown.groups | rows) & member.groups
+        return (shown.groups | rows) & member.groups, claims
+
+    def frame(self, kind: str, member: Member, shown: _Shown) -> bytes:
+        """What a member is told."""
+        groups, claims = self.seen_as(member, shown)
+        if kind == "leave":
+            claims = []
         key = (kind, groups, *(claim.claim_id for claim in claims))
         frame = self._frames.get(key)
         if frame is None:
@@ -226,6 +232,7 @@ class _Local:
     waiting: Mapping[str, Any] | None = None
     timer: asyncio.TimerHandle | None = None
     payload: Mapping[str, Any] | None = None
+    at: int = 0
 
 
 @dataclass(slots=True)
@@ -298,15 +305,16 @@ class Presence:
             return
         local.said_at, local.timer = time.monotonic(), None
         payload, local.waiting = payload_of(local.waiting), None
-        if payload != local.payload:
-            local.payload = payload
+        others = self._person(member.participant).sessions.values()
+        if payload != local.payload or any(session.at > local.at for session in others):
+            local.payload, local.at = payload, _now_ms()
             self._put_local(member, local)
 
     def _put_local(self, member: Member, local: _Local) -> None:
         assert local.payload is not None
         behalf = orjson.loads(member.credential.identity_json).get("onBehalfOf")
         delegated_from = behalf.get("id") if isinstance(behalf, dict) else None
-        session = _Session(member.participant, member.groups, local.payload, delegated_from, _now_ms())
+        session = _Session(member.participant, member.groups, local.payload, delegated_from, local.at)
         self._person(member.participant).sessions[member] = session
         self._refresh(member.participant)
         self._changed[local.session_id] = member
@@ -322,11 +330,13 @@ class Presence:
             if participant == member.participant:
                 continue
             with member.having(before):
-                was_seen = person.shown.is_seen_by(member)
+                was_seen, before_key = person.shown.is_seen_by(member), person.seen_as(member, person.shown)
                 left = person.frame("leave", member, person.shown) if was_seen else b""
             is_seen = person.shown.is_seen_by(member)
             if is_seen != was_seen:
                 self._tell(member, "enter" if is_seen else "leave", person, left)
+            elif is_seen and person.seen_as(member, person.shown) != before_key:
+                self._tell(member, "update", person)
         if local.payload is not None:
             self._put_local(member, local)
 

@@ -111,11 +111,13 @@ async def test_participant_with_two_tabs_leaves_with_the_last(world: World) -> N
             await one.send("presence_update", {"status": "busy"})
             async with a.socket() as two:
                 await two.send("presence_update", {"status": "online"})
-                await seen(watching, "enter", "a")
-                while (await seen(watching, "update", "a"))["status"] != "online":
-                    pass
+                await heard(watching, "presence_update", userId="a", status="online")
                 assert await settled(one) == []  # one's own tabs are no peers
-            assert (await seen(watching, "update", "a"))["status"] == "busy"
+                await one.send("presence_update", {"status": "busy"})  # the same as before, but later
+                await heard(watching, "presence_update", userId="a", status="busy")
+                await two.send("presence_update", {"status": "away"})
+                await heard(watching, "presence_update", userId="a", status="away")
+            await heard(watching, "presence_update", userId="a", status="busy", kind="update")
         await seen(watching, "leave", "a")
     assert [frame["payload"]["kind"] for frame in watching.frames if frame["type"] == "presence_update"][-1] == "leave"
 
