@@ -170,11 +170,9 @@ class World:
 
     def say(self, message: str) -> None:
         """Writes a message into the log as somebody who knows what ours are known by."""
-        self.database.execute(
-            "SELECT pg_logical_emit_message(true, 'pgsync',"
-            " (%s::jsonb || jsonb_build_object('w', pgsync_private.message_token()))::text)",
-            (message,),
-        )
+        token = self.database.execute("SELECT pgsync_private.message_token()")[0][0]
+        text = f'{{"w":"{token}",{message.removeprefix("{")}'
+        self.database.execute("SELECT pg_logical_emit_message(true, 'pgsync', %s)", (text,))
 
 
 @pytest.fixture(scope="session")
