@@ -17,19 +17,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import orjson
 import psycopg
 from aiohttp import web
+from psycopg.pq.abc import PGresult
 
 from pgsync import wire
 from pgsync.errors import PgsyncError
+from pgsync.expression import Reader
 from pgsync.gateway import condition
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
-from pgsync.gateway.bootstrap import groups_of
+from pgsync.gateway.bootstrap import asked_groups
 from pgsync.gateway.connection import Call, Exchange, Statement
 from pgsync.gateway.connections import CREDENTIAL_EXPIRED, CREDENTIAL_REVOKED, Connections
 from pgsync.gateway.cors import Cors
@@ -37,11 +39,21 @@ from pgsync.gateway.database import Database, DatabaseUnavailableError
 from pgsync.gateway.handler import REQUEST_ID, Handler, Segments
 from pgsync.gateway.matching import condition_of
 from pgsync.gateway.query import ModelReader
-from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, identify, read, snapshot_of
+from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, edges_of, identify, read, snapshot_of
 from pgsync.gateway.spool import Spool
 from pgsync.log import Event, emit
 from pgsync.models import Model
-from pgsync.stream.events import Condition, Reload, Selection, UnknownColumnError, Unread, event, place
+from pgsync.stream.events import (
+    Condition,
+    Regroup,
+    Reload,
+    Selection,
+    UnknownColumnError,
+    Unread,
+    event,
+    member_groups,
+    place,
+)
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Fallen
 from pgsync.stream.session import Session, cursor_decode
@@ -76,7 +88,7 @@ T = TypeVar("T")
 class Wanted:
     """What a request asks for. `models` are those whose rows a snapshot has, `terms` the conditions on them by key.
 
-    `cursor`: where to go on, "" for nowhere.
+    `groups` are the sync groups that it names, none for all. `cursor`: where to go on, "" for nowhere.
     """
 
     groups: frozenset[str]
@@ -117,11 +129,13 @@ class Changes:
         wanted = await self._wanted(request, credential)
         self._connections.check(credential)
         request_id = REQUEST_ID.get()
+        subscribed = credential.subscribed(wanted.groups)
         response = web.StreamResponse(headers={**_HEADERS, **self._cors.headers(request), "x-request-id": request_id})
         stream = Stream(
             response,
             transport=request.transport,
-            credential=credential.with_groups(wanted.groups),
+            credential=subscribed,
+            is_narrowed=subscribed is not credential,
             wanted=wanted,
             feed=self._feed,
             database=self._database,
@@ -152,7 +166,7 @@ class Changes:
         for name in query:
             if name not in _PARAMETERS:
                 wire.refuse("invalid_request", f"the parameters are {', '.join(_PARAMETERS)}", param=name[:100])
-        groups = groups_of(credential, _split(query.getall("groups", [])))
+        groups = asked_groups(credential, _split(query.getall("groups", [])))
         names = _split(query.getall("models", []))
         models = [(await self._schema.reader(name)).model for name in names]
         schema = self._schema.current
@@ -194,6 +208,7 @@ class Stream:
         *,
         transport: asyncio.Transport | None,
         credential: Credential,
+        is_narrowed: bool,
         wanted: Wanted,
         feed: Feed,
         database: Database,
@@ -205,11 +220,13 @@ class Stream:
         self._response = response
         self._transport = transport
         self._wanted = wanted
+        self._is_narrowed = is_narrowed
         self._feed = feed
         self._database = database
         self._schema = schema
         self._snapshots = snapshots
         self._router = feed.router
+        self._granted: frozenset[str] = frozenset()  # sync groups by memberships
         self._session: Session = self._open()
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._done = asyncio.Event()
@@ -299,6 +316,7 @@ class Stream:
 
     async def _serve(self) -> None:
         await self._write(b": pgsync\nretry: %d\n\n" % RETRY_MILLISECONDS)
+        await self._look_up()
         missed = self._resume() if self._wanted.cursor else None
         if missed is not None:
             await self._bootstrap(missed)
@@ -345,9 +363,17 @@ class Stream:
 
     async def _send(self, frames: list[bytes]) -> bool:
         """Sends events; whether they go on without a break."""
+        goes_on = True
         for frame in frames:
             if isinstance(frame, Unread):
                 await self._write(await self._patiently(self._reread(frame)))
+            elif isinstance(frame, Regroup):
+                if await self._patiently(self._look_up(frame.xid)):
+                    await self._write(frame)
+                    goes_on = False
+                    if self._wanted.snapshot:
+                        await self._send_snapshot()
+                        return False
             elif isinstance(frame, Reload):
                 await self._write(frame)
                 if self._wanted.snapshot:
@@ -355,7 +381,7 @@ class Stream:
                     return False
             else:
                 await self._write(frame)
-        return True
+        return goes_on
 
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(STALLED_SECONDS):
@@ -383,11 +409,43 @@ class Stream:
     def _open(self) -> Session:
         return self._router.open(
             self.credential.organization_id,
-            self._wanted.groups,
+            self._groups,
             readable=self.credential.readable,
-            reader=self.credential.reader,
+            reader=self._reader,
             view=self._wanted.selection,
         )
+
+    @property
+    def _groups(self) -> frozenset[str]:
+        own = self.credential.sync_groups | self._granted
+        return own | member_groups(self.credential.participant_id) if self.credential.edge_kinds else own
+
+    @property
+    def _reader(self) -> Reader:
+        reader = self.credential.reader
+        return replace(reader, groups=reader.groups | self._granted) if self._granted else reader
+
+    async def _look_up(self, xid: int | None = None) -> bool:
+        """Takes the sync groups that memberships grant now, once `xid` can be seen; whether they are others."""
+        if not self.credential.edge_kinds:
+            return False
+        while True:
+            reading = await read(self._database, self.credential, [edges_of(self.credential)])
+            if xid is None or reading.snapshot.sees(xid):
+                return self._take_groups(reading.results[0])
+            await asyncio.sleep(VISIBLE_SECONDS)  # it is in the log a moment before others see it
+
+    def _take_groups(self, result: PGresult) -> bool:
+        edges = orjson.loads(result.get_value(0, 0) or b"{}").get("edges", [])
+        granted = frozenset(str(edge["group"]) for edge in edges)
+        if self._is_narrowed:
+            granted &= self._wanted.groups
+        if granted == self._granted:
+            return False
+        self._granted = granted
+        self._session.update_groups(self._groups)
+        self._session.update_reader(self._reader)
+        return True
 
     def _resume(self) -> str | None:
         """Goes on where the reader says that it was; why that cannot be, if it cannot."""
@@ -441,8 +499,13 @@ class Stream:
             spool.complete()
 
     async def _copy_rows(self, connection: Exchange, spool: Spool) -> None:
-        results = await connection.run([BEGIN_READ, identify(self.credential)])
+        begun = [BEGIN_READ, identify(self.credential)]
+        if self.credential.edge_kinds:
+            begun.append(edges_of(self.credential))
+        results = await connection.run(begun)
         snapshot = snapshot_of(results[1])
+        if self.credential.edge_kinds:
+            self._take_groups(results[2])
         position = self._go_on_from(snapshot)
         self._feed.sample_soon()  # so that it will be known soon when all that it shows has been streamed
         schema = self._schema.current

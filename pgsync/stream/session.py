@@ -504,6 +504,10 @@ class Session:
             self._reader = replace(self._reader, groups=self.groups)
         self._join(keys_of_session(self.organization, self.groups))
 
+    def update_reader(self, reader: Reader) -> None:
+        """Read rules are judged for this one from here on."""
+        self._reader = reader
+
     def start_at_head(self) -> None:
         """Skips what waits: for a client that has been told to bootstrap.
 
