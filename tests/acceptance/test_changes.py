@@ -490,3 +490,29 @@ async def test_stream_and_lists_decide_every_condition_alike(world: World, clien
         async with following(client, start, models="samples", where=where, follow="0") as events:
             by_stream = {message.data["modelId"] for message in await events.until("live") if message.name == "change"}
         assert by_stream == by_sql, where
+
+
+async def test_readers_that_go_in_the_middle_of_their_rows_leave_nothing_behind(world: World, client: Client) -> None:
+    world.database.execute(
+        "INSERT INTO tasks (organization_id, id, title)"
+        " SELECT 'acme', n::text, repeat('x', 20000) FROM generate_series(1, 300) AS n"
+    )
+    for _ in range(12):  # more than there are places for those who read rows
+        async with following(client, models="tasks", snapshot="1") as events:
+            await events.next()
+            events.response.close()
+    async with following(client, models="tasks", snapshot="1", follow="0") as events:
+        assert len([message for message in await events.until("live") if message.name == "row"]) == 300
+
+
+async def test_stream_goes_on_when_the_database_cuts_every_connection(world: World, client: Client) -> None:
+    async with following(client, models="tasks") as events:
+        await events.until("live")
+        await client.create("tasks", "t1", {"title": "x"})
+        assert await events.changes(1) == [("I", "t1")]
+        world.database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        world.database.execute("UPDATE tasks SET title = 'y' WHERE id = 't1'")
+        assert await events.changes(1) == [("U", "t1")]
