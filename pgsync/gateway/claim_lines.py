@@ -1,6 +1,6 @@
 """The claims of the rows that connected clients are told about, as the database last said.
 
-Every claim event puts a hint into the log: the row and the claim, no more. Anybody may write such a hint, so it only
+Every claim event puts a hint into the log: the row and the claim, no more. Whoever wrote it, it only
 has the row's claims read again, once for all clients of this gateway however many hints came meanwhile, and only when
 somebody of the organization is connected. What clients are told is what was read, never what a hint said. A periodic
 reading makes up for hints that were missed.

@@ -421,7 +421,7 @@ class Presence:
     # --- other gateways -----------------------------------------------------------------------------------------------
 
     def notice(self, notice: Notice) -> None:
-        """What a gateway says; anybody may write such a message, so every part of it is checked."""
+        """What a gateway says; every part of it is checked, whoever wrote it."""
         said = notice.said
         gateway, number = said.get("g"), said.get("n")
         if not isinstance(gateway, str) or not 0 < len(gateway) <= 64 or gateway == self.gateway_id:
