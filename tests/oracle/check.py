@@ -295,7 +295,7 @@ class Checker:
         if [sync_id for sync_id in came if sync_id > exact_after] != [s for s in right if s > exact_after]:
             self._violate(f"from {self._at} to {position} came {_spell(came)}, should be {_spell(right)}")
         unsaid = self.history.between(max(self._at, self._told_until), position)
-        truncated = [c.sync_id for c in unsaid if c.action == "T" and self._reads(c)]
+        truncated = [c.sync_id for c in unsaid if c.action in "TR" and self._reads(c)]
         if truncated:
             self._violate(f"went from {self._at} to {position} without a word about the truncation {truncated}")
         for delta in deltas:

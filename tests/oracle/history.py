@@ -25,7 +25,9 @@ Key = tuple[str, str | None, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change with its sync id. `action` T empties a table: `key` then names only the model."""
+    """One change with its sync id. `action` T empties a table, R says that its rows have to be loaded anew: `key` then
+    names only the model.
+    """
 
     sync_id: int
     action: str
@@ -104,7 +106,7 @@ class History:
             if change.action == "T":
                 for key in [key for key in self.rows if key[0] == change.model.key]:
                     self._put(key, change.sync_id, None)
-            else:
+            elif change.action != "R":
                 self._put(change.key, change.sync_id, change.after)
 
     def _put(self, key: Key, sync_id: int, row: Row | None) -> None:
@@ -326,13 +328,15 @@ class LogReader:
     def _note(transaction: _Open, change: Change) -> None:
         transaction.changes.append(change)
 
-    @staticmethod
-    def _message(transaction: _Open, said: Any) -> None:
+    def _message(self, transaction: _Open, said: Any) -> None:
         match said:
             case {"t": "c", "id": str(server_tx_id)}:
                 transaction.commits.append((server_tx_id, said.get("key"), len(transaction.changes)))
             case {"t": "s", "version": int(version)}:
                 transaction.version = version
+            case {"t": "r", "models": list(keys)}:
+                for model in [model for key in keys for model in self._history.schema.models if model.key == key]:
+                    self._note(transaction, Change(0, "R", model, (model.key, None, ""), None, None))
             case {"t": "a", "id": str(anchor)} if (found := _LINE.fullmatch(anchor)) is not None:
                 transaction.line = int(found[1])
 
