@@ -187,6 +187,20 @@ BEGIN
     EXECUTE pg_catalog.format('REVOKE ALL ON SCHEMA %I FROM %I', v_object.name, v_object.role);
   END LOOP;
 
+  FOR v_object IN
+    SELECT DISTINCT
+      s.oid::pg_catalog.regclass::text AS name,
+      r.rolname AS role
+    FROM pg_catalog.pg_class AS s
+    CROSS JOIN LATERAL pg_catalog.aclexplode(s.relacl) AS a
+    JOIN pg_catalog.pg_roles AS r
+      ON r.oid = a.grantee
+    WHERE s.relkind = 'S'
+      AND r.rolname = ANY (c_roles)
+  LOOP
+    EXECUTE pg_catalog.format('REVOKE ALL ON SEQUENCE %s FROM %I', v_object.name, v_object.role);
+  END LOOP;
+
   FOREACH v_role IN ARRAY c_roles
   LOOP
     BEGIN

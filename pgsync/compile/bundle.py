@@ -138,6 +138,7 @@ def _on_table(model: ResolvedModel) -> Iterator[Statement]:
         "name": model.name,
         "table": names.table,
         "namespace": quote(model.namespace),
+        "sequences": model.id.identity or any(f.readonly for f in model.fields),
         "namespace_literal": literal(model.namespace),
         "table_literal": literal(model.table),
         "identity_literal": literal(names.table),

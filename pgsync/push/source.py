@@ -245,12 +245,26 @@ def _class(draft: _Draft, by_table: dict[tuple[str, str], _Draft]) -> str:
     for column in table.columns:
         if column.name not in skipped:
             lines += _field(draft, column, by_table, relations)
+    written = {line.partition(":")[0] for line in lines if not line.startswith("#") and "readonly=True" not in line}
+    for column in table.columns:
+        filled = column.default is not None or column.identity or column.generated or not column.not_null
+        if not filled and column.name not in skipped and not written & _attributes(draft, column):
+            options.append("mutable=False")
+            lines.insert(
+                0, f"# Clients cannot create rows: {_shown(column.name)} has to have a value, and no field has it."
+            )
+            break
     lines += _other_references(draft, by_table)
     head = f"class {draft.name}(Model{''.join(', ' + option for option in options)}):"
     return "\n".join(
         [head, *(f"    {line}" for line in lines)]
         + ([] if any(not line.startswith("#") for line in lines) else ["    pass"])
     )
+
+
+def _attributes(draft: _Draft, column: ExistingColumn) -> set[str]:
+    name = draft.attributes[column.name]
+    return {name, f"{name}_"}
 
 
 def _is_base(column: ExistingColumn | None, name: str) -> bool:

@@ -4,3 +4,28 @@ GRANT USAGE ON SCHEMA {{ namespace }} TO pgsync_writer, pgsync_gateway;
 {% endif %}
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {{ table }} TO pgsync_writer;
 GRANT SELECT ON TABLE {{ table }} TO pgsync_gateway;
+{% if sequences %}
+-- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
+DO $sequences$
+DECLARE
+  v_sequence record;
+BEGIN
+  FOR v_sequence IN
+    SELECT DISTINCT
+      s.oid::pg_catalog.regclass::text AS name
+    FROM pg_catalog.pg_attrdef AS d
+    JOIN pg_catalog.pg_depend AS u
+      ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+      AND u.objid = d.oid
+      AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    JOIN pg_catalog.pg_class AS s
+      ON s.oid = u.refobjid
+      AND s.relkind = 'S'
+    WHERE d.adrelid = {{ identity_literal }}::pg_catalog.regclass
+    ORDER BY name
+  LOOP
+    EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO pgsync_writer', v_sequence.name);
+  END LOOP;
+END
+$sequences$;
+{% endif %}

@@ -1,5 +1,32 @@
 -- Takes pgsync off the table of {{ key }}; the table, its rows and everybody else's objects stay.
 REVOKE ALL ON TABLE {{ table }} FROM pgsync_writer, pgsync_gateway;
+DO $sequences$
+DECLARE
+  v_sequence record;
+BEGIN
+  FOR v_sequence IN
+    SELECT DISTINCT
+      s.oid::pg_catalog.regclass::text AS name
+    FROM pg_catalog.pg_attrdef AS d
+    JOIN pg_catalog.pg_depend AS u
+      ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+      AND u.objid = d.oid
+      AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    JOIN pg_catalog.pg_class AS s
+      ON s.oid = u.refobjid
+      AND s.relkind = 'S'
+    WHERE d.adrelid = {{ identity_literal }}::pg_catalog.regclass
+      AND EXISTS (
+        SELECT
+        FROM pg_catalog.aclexplode(s.relacl) AS a
+        WHERE a.grantee = 'pgsync_writer'::pg_catalog.regrole
+      )
+    ORDER BY name
+  LOOP
+    EXECUTE pg_catalog.format('REVOKE ALL ON SEQUENCE %s FROM pgsync_writer', v_sequence.name);
+  END LOOP;
+END
+$sequences$;
 DO $publication$
 BEGIN
   IF EXISTS (

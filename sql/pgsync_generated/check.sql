@@ -31,6 +31,7 @@ BEGIN
       COLUMN = {{ m.tenant_field }};
   END IF;
 {% endif %}
+{% if m.checked %}
 
   v_field := CASE
 {% for f in m.checked %}
@@ -49,6 +50,7 @@ BEGIN
       HINT = 'Send the JSON type that the schema declares.',
       COLUMN = v_field;
   END IF;
+{% endif %}
 {% if m.readonly %}
 
   v_field := CASE

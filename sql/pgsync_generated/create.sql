@@ -20,6 +20,7 @@ BEGIN
 {% if m.identity %}
   IF p_id IS NULL THEN
     -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
+{% if m.inserted | length > 1 %}
     INSERT INTO {{ m.table }} AS t (
 {% for c in m.inserted if c.column != m.id_column %}
       {{ c.column }}{{ "," if not loop.last }}
@@ -30,6 +31,9 @@ BEGIN
       {{ c.value }}{{ "," if not loop.last }}
 {% endfor %}
     );
+{% else %}
+    INSERT INTO {{ m.table }} DEFAULT VALUES;
+{% endif %}
     RETURN 'created';
   END IF;
 {% endif %}

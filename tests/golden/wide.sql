@@ -4503,6 +4503,29 @@ ALTER TABLE public.counters ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 -- The gateway reads rows of counters, the write functions change them; both under row security.
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.counters TO pgsync_writer;
 GRANT SELECT ON TABLE public.counters TO pgsync_gateway;
+-- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
+DO $sequences$
+DECLARE
+  v_sequence record;
+BEGIN
+  FOR v_sequence IN
+    SELECT DISTINCT
+      s.oid::pg_catalog.regclass::text AS name
+    FROM pg_catalog.pg_attrdef AS d
+    JOIN pg_catalog.pg_depend AS u
+      ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+      AND u.objid = d.oid
+      AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    JOIN pg_catalog.pg_class AS s
+      ON s.oid = u.refobjid
+      AND s.relkind = 'S'
+    WHERE d.adrelid = 'public.counters'::pg_catalog.regclass
+    ORDER BY name
+  LOOP
+    EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO pgsync_writer', v_sequence.name);
+  END LOOP;
+END
+$sequences$;
 
 -- replication public.counters (lock: ACCESS EXCLUSIVE, reads no row)
 -- Changes of counters go into the log with the old key, which holds all that visibility depends on; with the whole old row where the key lacks the organization.
@@ -4907,6 +4930,29 @@ ALTER TABLE public.documents ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 -- The gateway reads rows of documents, the write functions change them; both under row security.
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.documents TO pgsync_writer;
 GRANT SELECT ON TABLE public.documents TO pgsync_gateway;
+-- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
+DO $sequences$
+DECLARE
+  v_sequence record;
+BEGIN
+  FOR v_sequence IN
+    SELECT DISTINCT
+      s.oid::pg_catalog.regclass::text AS name
+    FROM pg_catalog.pg_attrdef AS d
+    JOIN pg_catalog.pg_depend AS u
+      ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+      AND u.objid = d.oid
+      AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    JOIN pg_catalog.pg_class AS s
+      ON s.oid = u.refobjid
+      AND s.relkind = 'S'
+    WHERE d.adrelid = 'public.documents'::pg_catalog.regclass
+    ORDER BY name
+  LOOP
+    EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO pgsync_writer', v_sequence.name);
+  END LOOP;
+END
+$sequences$;
 
 -- replication public.documents (lock: ACCESS EXCLUSIVE, reads no row)
 -- Changes of documents go into the log with the whole old row, because visibility depends on columns that can change.

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from pgsync import sqlfiles
 from pgsync.push import PushError, push
 from pgsync.schema import JSON, Field, Model, Ref, Schema, bigint
 from tests.postgres import Server
@@ -300,6 +301,31 @@ def test_generated_column_is_read_where_the_log_carries_it_and_never_written(ser
         ok(ada.update("sums", "1", {"a": 3}))
         assert ada.read("SELECT double FROM sums") == [6]
         ok(ada.delete("sums", "1"))
+    finally:
+        found.close()
+        found.database.drop()
+
+
+def test_table_that_has_nothing_but_a_key_is_written(server: Server) -> None:
+    class Tick(Model, tenant=None, without=BASE):
+        id: bigint
+        made: datetime = Field(readonly=True)
+
+    found = World(server.create_database())
+    try:
+        found.sql("CREATE TABLE ticks (id bigserial PRIMARY KEY, made timestamptz NOT NULL DEFAULT now())")
+        push(found.database.dsn, Schema(Tick), migrate=False)
+        ada = found.caller()
+        ok(ada.create("ticks", None))
+        ok(ada.create("ticks", "7"))
+        ok(ada.update("ticks", "7", {}))
+        assert ada.read("SELECT id FROM ticks ORDER BY id") == [1, 7]
+        with found.connect() as admin:
+            admin.execute(sqlfiles.read("uninstall.sql").encode())
+        assert (
+            found.sql("SELECT relacl::text FROM pg_class WHERE relname = 'ticks_id_seq' AND relacl::text ~ 'pgsync'")
+            == []
+        )
     finally:
         found.close()
         found.database.drop()

@@ -42,6 +42,7 @@ CREATE TABLE notes (
 );
 CREATE TABLE countries (code varchar(2) PRIMARY KEY, id integer, name text NOT NULL, first_note uuid REFERENCES notes);
 CREATE TABLE country (code text PRIMARY KEY);
+CREATE TABLE shapes (id text PRIMARY KEY, organization_id text NOT NULL, corner point NOT NULL);
 CREATE TABLE pairs (a integer, b integer, PRIMARY KEY (a, b));
 CREATE TABLE keyless (a integer);
 CREATE TABLE "123" (id text PRIMARY KEY, organization_id text NOT NULL);
@@ -80,7 +81,8 @@ def test_pulled_schema_says_what_is_there(database: Database, tmp_path: Path) ->
     text, schema = pulled(database, tmp_path)
     models = {m.table: m for m in schema.resolved.models}
     assert set(models) == {
-        "customers", "invoices", "Order", "lines", "people", "orderItems", "notes", "countries", "123", "parts"
+        "customers", "invoices", "Order", "lines", "people", "orderItems", "notes", "countries", "123", "parts",
+        "shapes",
     }  # fmt: skip
     people = models["people"]
     assert [(r.column, r.target) for r in people.references] == [("boss", "people")]
@@ -96,6 +98,7 @@ def test_pulled_schema_says_what_is_there(database: Database, tmp_path: Path) ->
         "public.country is left out",
     ):
         assert line in text, text
+    assert {m.table for m in models.values() if not m.mutable} == {"shapes"}  # nobody could give it a corner
     notes = {r.column: (r.relation, r.on_delete) for r in models["notes"].references}
     assert notes["item"] == ("item_row", "set null")
     assert notes["itemId"][1] == "cascade"
