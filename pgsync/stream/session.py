@@ -503,6 +503,7 @@ class Session:
         if self._reader is not None:
             self._reader = replace(self._reader, groups=self.groups)
         self._join(keys_of_session(self.organization, self.groups))
+        self._is_inside = False  # the end of a transaction comes to those who found its beginning
 
     def update_reader(self, reader: Reader) -> None:
         """Read rules are judged for this one from here on."""
@@ -531,7 +532,9 @@ class Session:
             is_inside = sync_id > transaction.begins_after
         self._start(ordinal, offset, sync_id)
         self._after = sync_id if sync_id > ring.appended else 0
-        self._is_inside = is_inside
+        # Only who finds more of that transaction will find its end.
+        place = self._pending
+        self._is_inside = is_inside and place is not None and ring.get(place[0]).transaction.xid == transaction.xid
 
     def start_from_snapshot(self, snapshot: Snapshot) -> None:
         """Every held transaction that the snapshot does not see, and everything after: continues what was read with it.
