@@ -341,3 +341,23 @@ def test_name_that_needs_quotes_is_not_given_to_a_table_that_we_make(server: Ser
             push(database.dsn, Schema(Odd))
     finally:
         database.drop()
+
+
+def test_organization_may_be_a_number(server: Server) -> None:
+    class Seat(Model, tenant="org", tenant_type="integer", without=BASE):
+        id: int
+        name: str
+
+    found = World(server.create_database())
+    try:
+        found.sql("CREATE TABLE seats (org integer NOT NULL, id integer, name text NOT NULL, PRIMARY KEY (org, id))")
+        push(found.database.dsn, Schema(Seat), migrate=False)
+        for organization in ("7", "8"):
+            ok(found.caller(organization).create("seats", "1", {"name": organization}))
+        for organization, names in (("7", ["7"]), ("8", ["8"]), ("07", []), ("acme", []), ("9" * 18, [])):
+            assert found.caller(organization).read("SELECT name FROM seats") == names
+        assert refused(found.caller("acme").create("seats", "2", {"name": "x"})).code == "42501"
+        assert refused(found.caller("9" * 18).create("seats", "2", {"name": "x"})).code == "22003"
+    finally:
+        found.close()
+        found.database.drop()
