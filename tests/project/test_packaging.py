@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from pgsync import sqlfiles
+
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -125,3 +127,8 @@ def test_every_dependency_is_imported_somewhere() -> None:
         name = re.split(r"[\[<>=;]", entry)[0]
         module = {"pyjwt": "jwt"}.get(name, name.replace("-", "_"))
         assert re.search(rf"^\s*(import|from) {module}\b", source, re.MULTILINE), f"{name} is not needed"
+
+
+def test_migrations_are_numbered_without_gap_or_repetition() -> None:
+    numbers = [int(Path(path).name.split("_")[0]) for path in sqlfiles.names("migrations")]
+    assert numbers == list(range(1, len(numbers) + 1))
