@@ -33,6 +33,7 @@ from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier
 from pgsync.gateway.live import Live
 from pgsync.gateway.logs import Logs
+from pgsync.gateway.memberships import Memberships
 from pgsync.gateway.metrics import CommitMeasures, Metrics
 from pgsync.gateway.models import Models
 from pgsync.gateway.notifications import Notifications
@@ -164,12 +165,14 @@ async def serve(
             most=config.connection_limit, most_per_participant=config.participant_connection_limit
         )
         cors = Cors(config.cors_origin)
+        memberships = Memberships(reads, feed)
         live = Live(
             feed=feed,
             authenticator=authenticator,
             bootstrap=bootstrap,
             committer=committer,
             coordination=coordination,
+            memberships=memberships,
             connections=connections,
             cors=cors,
             frame_limit_bytes=config.body_limit_bytes,
@@ -179,6 +182,7 @@ async def serve(
             database=reads,
             schema=schema,
             connections=connections,
+            memberships=memberships,
             cors=cors,
             snapshots=max(config.read_pool_size // 2, 1),
         )

@@ -108,9 +108,27 @@ class Credential:
         """
         return self if not groups or groups >= self.sync_groups else self.with_groups(groups)
 
+    def with_own(self, groups: frozenset[str]) -> Credential:
+        """The same caller with other groups of its own, beside those that memberships grant."""
+        identity = orjson.loads(self.identity_json) | {"syncGroups": sorted(groups)}
+        return replace(self, sync_groups=groups, identity_json=orjson.dumps(identity))
+
     def may_gain(self, group: str) -> bool:
         """Whether a membership can grant this group."""
         return group.partition(":")[0] in self.edge_kinds
+
+    @property
+    def member(self) -> str | None:
+        """The participant whose memberships live sessions follow, None when they can add nothing."""
+        return self.participant_id if self.edge_kinds else None
+
+    def wants(self, asked: frozenset[str] | None, edges: frozenset[str]) -> frozenset[str]:
+        """Those of the groups that memberships grant that go with what was asked for, None for all."""
+        return edges & asked if asked is not None and self.is_narrowed_by(asked) else edges
+
+    def is_narrowed_by(self, asked: frozenset[str]) -> bool:
+        """Whether who asks for these groups wants fewer than it has; see `subscribed`."""
+        return not asked or not asked >= self.sync_groups
 
     @property
     def reader(self) -> Reader:

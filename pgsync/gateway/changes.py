@@ -17,43 +17,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import orjson
 import psycopg
 from aiohttp import web
-from psycopg.pq.abc import PGresult
 
 from pgsync import wire
 from pgsync.errors import PgsyncError
-from pgsync.expression import Reader
 from pgsync.gateway import condition
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
-from pgsync.gateway.bootstrap import asked_groups
+from pgsync.gateway.bootstrap import asked_groups, groups_of
 from pgsync.gateway.connection import Call, Exchange, Statement
 from pgsync.gateway.connections import CREDENTIAL_EXPIRED, CREDENTIAL_REVOKED, Connections
 from pgsync.gateway.cors import Cors
 from pgsync.gateway.database import Database, DatabaseUnavailableError
 from pgsync.gateway.handler import REQUEST_ID, Handler, Segments
 from pgsync.gateway.matching import condition_of
+from pgsync.gateway.memberships import Looked, Memberships, edges_of, looked
 from pgsync.gateway.query import ModelReader
-from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, edges_of, identify, read, snapshot_of
+from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, identify, read, snapshot_of
 from pgsync.gateway.spool import Spool
 from pgsync.log import Event, emit
 from pgsync.models import Model
-from pgsync.stream.events import (
-    Condition,
-    Regroup,
-    Reload,
-    Selection,
-    UnknownColumnError,
-    Unread,
-    event,
-    member_groups,
-    place,
-)
+from pgsync.stream.events import Condition, Reload, Selection, UnknownColumnError, Unread, event, place
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Fallen
 from pgsync.stream.session import Session, cursor_decode
@@ -88,9 +77,11 @@ T = TypeVar("T")
 class Wanted:
     """What a request asks for. `models` are those whose rows a snapshot has, `terms` the conditions on them by key.
 
-    `groups` are the sync groups that it names, none for all. `cursor`: where to go on, "" for nowhere.
+    `cursor`: where to go on, "" for nowhere. `asked` are the groups that were named, of which `groups` are those that
+    the credential itself holds.
     """
 
+    asked: frozenset[str]
     groups: frozenset[str]
     models: tuple[Model, ...]
     selection: Selection
@@ -110,6 +101,7 @@ class Changes:
         database: Database,
         schema: ServedSchema,
         connections: Connections,
+        memberships: Memberships,
         cors: Cors,
         snapshots: int,
     ) -> None:
@@ -117,6 +109,7 @@ class Changes:
         self._database = database
         self._schema = schema
         self._connections = connections
+        self._memberships = memberships
         self._cors = cors
         # Each takes a connection of the reads' pool for as long as the database needs; the others have to read, too.
         self._snapshots = asyncio.Semaphore(snapshots)
@@ -129,14 +122,13 @@ class Changes:
         wanted = await self._wanted(request, credential)
         self._connections.check(credential)
         request_id = REQUEST_ID.get()
-        subscribed = credential.subscribed(wanted.groups)
         response = web.StreamResponse(headers={**_HEADERS, **self._cors.headers(request), "x-request-id": request_id})
         stream = Stream(
             response,
             transport=request.transport,
-            credential=subscribed,
-            is_narrowed=subscribed is not credential,
+            credential=credential.subscribed(wanted.asked),
             wanted=wanted,
+            memberships=self._memberships,
             feed=self._feed,
             database=self._database,
             schema=self._schema,
@@ -166,7 +158,7 @@ class Changes:
         for name in query:
             if name not in _PARAMETERS:
                 wire.refuse("invalid_request", f"the parameters are {', '.join(_PARAMETERS)}", param=name[:100])
-        groups = asked_groups(credential, _split(query.getall("groups", [])))
+        asked = asked_groups(credential, _split(query.getall("groups", [])))
         names = _split(query.getall("models", []))
         models = [(await self._schema.reader(name)).model for name in names]
         schema = self._schema.current
@@ -189,7 +181,8 @@ class Changes:
             frozenset(model.key for model in models) if names else None, frozenset(conditions.items())
         )
         return Wanted(
-            groups,
+            asked,
+            groups_of(credential, asked),
             tuple(models),
             selection,
             terms,
@@ -208,8 +201,8 @@ class Stream:
         *,
         transport: asyncio.Transport | None,
         credential: Credential,
-        is_narrowed: bool,
         wanted: Wanted,
+        memberships: Memberships,
         feed: Feed,
         database: Database,
         schema: ServedSchema,
@@ -220,13 +213,12 @@ class Stream:
         self._response = response
         self._transport = transport
         self._wanted = wanted
-        self._is_narrowed = is_narrowed
+        self._memberships = memberships
         self._feed = feed
         self._database = database
         self._schema = schema
         self._snapshots = snapshots
         self._router = feed.router
-        self._granted: frozenset[str] = frozenset()  # sync groups by memberships
         self._session: Session = self._open()
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._done = asyncio.Event()
@@ -316,7 +308,6 @@ class Stream:
 
     async def _serve(self) -> None:
         await self._write(b": pgsync\nretry: %d\n\n" % RETRY_MILLISECONDS)
-        await self._look_up()
         missed = self._resume() if self._wanted.cursor else None
         if missed is not None:
             await self._bootstrap(missed)
@@ -326,6 +317,9 @@ class Stream:
         while True:
             try:
                 frames = self._session.take(BATCH_BYTES)
+                if not frames and self._session.turn is not None:
+                    is_live = await self._regroup() and is_live
+                    continue
                 if not frames and not self._session.is_behind:
                     if not is_live:
                         if not await self._settle():
@@ -340,6 +334,26 @@ class Stream:
                 await self._bootstrap("restarted" if self._router.is_retired else "too_slow")
                 is_live = False
             await asyncio.sleep(0)
+
+    async def _regroup(self) -> bool:
+        """Learns what memberships grant where the session begins; a reader whose memberships change bootstraps.
+
+        Whether the events go on without a break.
+        """
+        session, turn = self._session, self._session.turn
+        found = await self._patiently(self._memberships.look_up(session, self.credential))
+        if found is None or turn is None or not session.waits_at(turn):
+            return True
+        if turn.transaction is not None:
+            session.start_from_snapshot(found.snapshot)
+        self._know(found)
+        if turn.transaction is not None:
+            await self._bootstrap("groups_changed", starts_at_head=False)
+        return turn.transaction is None
+
+    def _know(self, found: Looked) -> None:
+        edges = self.credential.wants(self._wanted.asked or None, found.groups)
+        self._session.know(self._wanted.groups | edges, found.snapshot)
 
     async def _settle(self) -> bool:
         """Waits until the cursor can be said, if that is soon; whether nothing has happened meanwhile."""
@@ -363,17 +377,9 @@ class Stream:
 
     async def _send(self, frames: list[bytes]) -> bool:
         """Sends events; whether they go on without a break."""
-        goes_on = True
         for frame in frames:
             if isinstance(frame, Unread):
                 await self._write(await self._patiently(self._reread(frame)))
-            elif isinstance(frame, Regroup):
-                if await self._patiently(self._look_up(frame.xid)):
-                    await self._write(frame)
-                    goes_on = False
-                    if self._wanted.snapshot:
-                        await self._send_snapshot()
-                        return False
             elif isinstance(frame, Reload):
                 await self._write(frame)
                 if self._wanted.snapshot:
@@ -381,7 +387,7 @@ class Stream:
                     return False
             else:
                 await self._write(frame)
-        return goes_on
+        return True
 
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(STALLED_SECONDS):
@@ -409,43 +415,12 @@ class Stream:
     def _open(self) -> Session:
         return self._router.open(
             self.credential.organization_id,
-            self._groups,
+            self._wanted.groups,
             readable=self.credential.readable,
-            reader=self._reader,
+            reader=self.credential.reader,
             view=self._wanted.selection,
+            member=self.credential.member,
         )
-
-    @property
-    def _groups(self) -> frozenset[str]:
-        own = self.credential.sync_groups | self._granted
-        return own | member_groups(self.credential.participant_id) if self.credential.edge_kinds else own
-
-    @property
-    def _reader(self) -> Reader:
-        reader = self.credential.reader
-        return replace(reader, groups=reader.groups | self._granted) if self._granted else reader
-
-    async def _look_up(self, xid: int | None = None) -> bool:
-        """Takes the sync groups that memberships grant now, once `xid` can be seen; whether they are others."""
-        if not self.credential.edge_kinds:
-            return False
-        while True:
-            reading = await read(self._database, self.credential, [edges_of(self.credential)])
-            if xid is None or reading.snapshot.sees(xid):
-                return self._take_groups(reading.results[0])
-            await asyncio.sleep(VISIBLE_SECONDS)  # it is in the log a moment before others see it
-
-    def _take_groups(self, result: PGresult) -> bool:
-        edges = orjson.loads(result.get_value(0, 0) or b"{}").get("edges", [])
-        granted = frozenset(str(edge["group"]) for edge in edges)
-        if self._is_narrowed:
-            granted &= self._wanted.groups
-        if granted == self._granted:
-            return False
-        self._granted = granted
-        self._session.update_groups(self._groups)
-        self._session.update_reader(self._reader)
-        return True
 
     def _resume(self) -> str | None:
         """Goes on where the reader says that it was; why that cannot be, if it cannot."""
@@ -458,9 +433,10 @@ class Stream:
             return "too_old"
         return None
 
-    async def _bootstrap(self, reason: str) -> None:
+    async def _bootstrap(self, reason: str, *, starts_at_head: bool = True) -> None:
         """Tells the reader that it has missed changes, and goes on from here."""
-        self._start_at_head()
+        if starts_at_head:
+            self._start_at_head()
         said = orjson.dumps({"reason": reason, "lastSyncId": self._session.position})
         if self._wanted.snapshot:
             await self._write(event(b"bootstrap", said))
@@ -499,14 +475,13 @@ class Stream:
             spool.complete()
 
     async def _copy_rows(self, connection: Exchange, spool: Spool) -> None:
-        begun = [BEGIN_READ, identify(self.credential)]
-        if self.credential.edge_kinds:
-            begun.append(edges_of(self.credential))
-        results = await connection.run(begun)
+        follows = self.credential.member is not None
+        edges = [edges_of(self.credential)] if follows else []
+        results = await connection.run([BEGIN_READ, identify(self.credential), *edges])
         snapshot = snapshot_of(results[1])
-        if self.credential.edge_kinds:
-            self._take_groups(results[2])
         position = self._go_on_from(snapshot)
+        if follows:
+            self._know(looked(results[2]))
         self._feed.sample_soon()  # so that it will be known soon when all that it shows has been streamed
         schema = self._schema.current
         models = [model for model in self._wanted.models if schema.find(model.key) is not None]

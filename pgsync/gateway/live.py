@@ -9,11 +9,12 @@ from aiohttp import hdrs, web
 
 from pgsync import wire
 from pgsync.gateway.authenticate import Authenticator, Credential
-from pgsync.gateway.bootstrap import Bootstrap, groups_of
+from pgsync.gateway.bootstrap import Bootstrap, asked_groups
 from pgsync.gateway.commits import Committer
 from pgsync.gateway.connections import CREDENTIAL_EXPIRED, Connections
 from pgsync.gateway.coordination import Coordination
 from pgsync.gateway.cors import Cors
+from pgsync.gateway.memberships import Memberships
 from pgsync.gateway.socket import Socket
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
@@ -34,6 +35,7 @@ class Live:
         bootstrap: Bootstrap,
         committer: Committer,
         coordination: Coordination,
+        memberships: Memberships,
         connections: Connections,
         cors: Cors,
         frame_limit_bytes: int,
@@ -43,6 +45,7 @@ class Live:
         self._bootstrap = bootstrap
         self._committer = committer
         self._coordination = coordination
+        self._memberships = memberships
         self._frame_limit_bytes = frame_limit_bytes
         self._connections = connections
         self._cors = cors
@@ -55,7 +58,7 @@ class Live:
         credential = await self._authenticate(request)
         self._connections.check(credential)
         query = request.rel_url.query
-        groups = groups_of(credential, query.getall("syncGroups", []))
+        asked = asked_groups(credential, query.getall("syncGroups", []))
         response = web.WebSocketResponse(
             protocols=(PROTOCOL,),
             max_msg_size=self._frame_limit_bytes,
@@ -69,7 +72,8 @@ class Live:
             bootstrap=self._bootstrap,
             committer=self._committer,
             coordination=self._coordination,
-            groups=groups,
+            memberships=self._memberships,
+            asked=asked,
             cursor=query.get("cursor", ""),
         )
         # In the index before the client is told that it is connected: what is committed meanwhile waits for it.

@@ -24,7 +24,6 @@ COMMIT: Final = Call(Statement(b"COMMIT", b"commit"))
 _IDENTITY: Final = Statement(
     b"SELECT pgsync.set_identity_v1($1::jsonb), pg_catalog.pg_current_snapshot()::text", b"identity"
 )
-_EDGES: Final = Statement(b"SELECT pgsync.edges_v1($1::jsonb)", b"edges_v1")
 _MAY_READ: Final = Statement(b"SELECT pgsync.require_read_v1($1::text)", b"require_read_v1")
 
 
@@ -56,11 +55,6 @@ async def read(
 def identify(credential: Credential) -> Call:
     """Makes the transaction that caller's, and asks for its snapshot."""
     return Call(_IDENTITY, (credential.identity_json,))
-
-
-def edges_of(credential: Credential) -> Call:
-    """Asks for the memberships of the caller: `{"edges": [{"group": ..}, ..], ..}`."""
-    return Call(_EDGES, (credential.identity_json,))
 
 
 def snapshot_of(result: PGresult) -> Snapshot:

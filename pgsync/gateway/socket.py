@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -19,12 +18,13 @@ from aiohttp import WSMsgType, web
 from pgsync import wire
 from pgsync.errors import PgsyncError
 from pgsync.gateway.authenticate import Credential
-from pgsync.gateway.bootstrap import Bootstrap, deltas_of, groups_of
+from pgsync.gateway.bootstrap import Bootstrap, asked_groups, deltas_of, groups_of
 from pgsync.gateway.commits import Committer
 from pgsync.gateway.coordination import Coordination
 from pgsync.gateway.database import DatabaseUnavailableError
 from pgsync.gateway.live_claims import ClaimFrames
 from pgsync.gateway.member import Member
+from pgsync.gateway.memberships import Memberships
 from pgsync.gateway.scopes import Scopes
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Fallen
@@ -36,6 +36,7 @@ MAX_PENDING_COMMITS: Final = 64
 RESPONSE_BYTES: Final = 1024 * 1024
 CLOSE_SECONDS: Final = 3.0
 CATCH_UP_BATCHES: Final = 16
+SETTLE_SECONDS: Final = 1.0
 
 UNSUPPORTED_DATA: Final = 1003
 TRY_AGAIN: Final = 1013
@@ -59,7 +60,8 @@ class Socket:
         bootstrap: Bootstrap,
         committer: Committer,
         coordination: Coordination,
-        groups: frozenset[str],
+        memberships: Memberships,
+        asked: frozenset[str],
         cursor: str,
     ) -> None:
         self.reason = ""
@@ -68,10 +70,13 @@ class Socket:
         self._feed = feed
         self._bootstrap = bootstrap
         self._committer = committer
+        self._memberships = memberships
+        # What the client has asked for, None for all; of that the credential's own, and what memberships grant.
+        self._asked = asked or None
+        self._subscribed = groups = groups_of(credential, asked)
+        self._edges = frozenset[str]()
         self._router = feed.router
-        self._session: Session = self._router.open(
-            credential.organization_id, groups, readable=credential.readable, reader=credential.reader
-        )
+        self._session: Session = self._open(groups)
         # Everything after this sync id has been or will be sent in order.
         self._origin = self._session.starts_after
         self._must_bootstrap = False
@@ -79,7 +84,6 @@ class Socket:
         self._sending = asyncio.Lock()
         self._commits: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue(MAX_PENDING_COMMITS)
         self._ending: asyncio.Task[None] | None = None
-        self._subscribed = groups
         self._coordination = coordination
         self._member = Member(
             credential, groups, on_overflow=partial(self.end, TRY_AGAIN, "too_slow"), catch_up=self._catch_up
@@ -178,11 +182,28 @@ class Socket:
             async with self._sending:  # before it is taken: whoever sends besides must not be in between
                 try:
                     frames = self._session.take()
+                    for frame in frames:
+                        await self._send(frame)
+                    await self._settle()
                 except Fallen:
                     await self._send_fallen()
-                    continue
-                for frame in frames:
-                    await self._send(frame)
+
+    async def _settle(self, *, patience_seconds: float | None = None) -> None:
+        """What a session's turn needs: its groups where it begins; a client whose memberships change bootstraps."""
+        session, turn = self._session, self._session.turn
+        if turn is None:
+            return
+        found = await self._memberships.look_up(session, self._credential, patience_seconds=patience_seconds)
+        if found is None or not session.waits_at(turn):
+            return
+        self._edges = found.groups
+        if turn.transaction is not None:
+            session.start_from_snapshot(found.snapshot)
+            self._origin = session.starts_after
+        session.know(self._groups, found.snapshot)
+        self._coordination.regroup(self._member, self._groups)
+        if turn.transaction is not None:
+            await self._send(self._sync_response([], must_bootstrap=True))
 
     async def _catch_up(self) -> int | None:
         """Sends the deltas that wait; the sync id up to which the client has everything then, None if it is behind."""
@@ -209,15 +230,20 @@ class Socket:
             groups = self._session.groups
             self._router.close(self._session)
             self._router = self._feed.router
-            self._session = self._router.open(
-                self._credential.organization_id,
-                groups,
-                readable=self._credential.readable,
-                reader=self._credential.reader,
-            )
+            self._session = self._open(groups)
         else:
             self._session.start_at_head()
         self._origin = self._session.starts_after
+
+    def _open(self, groups: frozenset[str]) -> Session:
+        credential = self._credential
+        return self._router.open(
+            credential.organization_id,
+            groups,
+            readable=credential.readable,
+            reader=credential.reader,
+            member=credential.member,
+        )
 
     def _sync_response(self, frames: list[bytes], *, must_bootstrap: bool = False) -> bytes:
         parts = [deltas_of(frame) for frame in frames]
@@ -303,6 +329,8 @@ class Socket:
                     if position < self._origin:
                         self._session.start_after(position)
                         self._origin = position
+                    if self._session.begins:
+                        await self._settle(patience_seconds=SETTLE_SECONDS)
                     frames = self._session.take(RESPONSE_BYTES)
             except Fallen:
                 must_bootstrap = True
@@ -332,19 +360,25 @@ class Socket:
             if len(wanted) > wire.MAX_SUBSCRIBED_GROUPS:
                 limit = f"a subscription has at most {wire.MAX_SUBSCRIBED_GROUPS} sync groups"
                 wire.refuse("malformed_subscription", limit, param="syncGroups")
-            groups = groups_of(self._credential, wanted) if wanted else frozenset[str]()
+            asked = asked_groups(self._credential, wanted)
         except PgsyncError as error:
-            groups = self._subscribed
             answer: dict[str, Any] = {"success": False, "error": {"code": error.code, "message": error.message}}
         else:
-            self._subscribed = groups
+            self._asked = asked
+            self._subscribed = groups_of(self._credential, asked) if asked else asked
             self._regroup()
             answer = {"success": True}
+        groups = self._groups - self._scopes.groups | self._subscribed
         await self._send(wire.frame(b"subscription_ack", orjson.dumps(answer | {"syncGroups": sorted(groups)})))
 
+    @property
+    def _groups(self) -> frozenset[str]:
+        """Those of the subscription, which memberships may grant, and those of scope joins."""
+        edges = self._credential.wants(self._asked, self._edges)
+        return self._subscribed | edges | self._scopes.groups
+
     def _regroup(self) -> None:
-        """The session has the groups of its subscription and those of its scope joins."""
-        groups = self._subscribed | self._scopes.groups
+        groups = self._groups
         self._session.update_groups(groups)
         self._coordination.regroup(self._member, groups)
 
@@ -362,9 +396,7 @@ class Socket:
     async def _on_bootstrap_request(self, payload: dict[str, Any]) -> None:
         async with self._sending:
             try:
-                held = self._credential.sync_groups | self._scopes.groups
-                reader = replace(self._credential, sync_groups=held).with_groups(self._session.groups)
-                taken = await self._bootstrap.full(reader)
+                taken = await self._bootstrap.full(self._reader())
             except (PgsyncError, psycopg.Error, DatabaseUnavailableError):
                 await self._send(self._sync_response([], must_bootstrap=True))  # over HTTP it will learn why
                 return
@@ -376,6 +408,14 @@ class Socket:
             await self._send(wire.frame(b"bootstrap_response", taken.body))
             self._must_bootstrap = False
             self._opened.set()
+
+    def _reader(self) -> Credential:
+        """The caller as a read sees it that begins this session."""
+        credential, scopes = self._credential, self._scopes.groups
+        held = credential.with_own(credential.sync_groups | scopes)
+        if self._asked is not None and credential.is_narrowed_by(self._asked):
+            return held.with_groups(self._asked | scopes)
+        return held
 
     # --- commits ------------------------------------------------------------------------------------------------------
 

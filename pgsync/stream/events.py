@@ -15,9 +15,9 @@ import orjson
 from pgsync.expression import Reader
 from pgsync.models import Model
 from pgsync.stream.decode import Delete, Insert, Update, decode_message
-from pgsync.stream.ring import MEMBER, Held, Key, groups_of_change
+from pgsync.stream.ring import Held, Key
 from pgsync.stream.session import RELOADS, Collector, cursor_encode, delta_of, encode_delta, seen_as
-from pgsync.stream.transaction import Change, Columns, Membership, RuleRow, Transaction
+from pgsync.stream.transaction import Change, Columns, RuleRow, Transaction
 from pgsync.values import UNCHANGED, Value
 
 if TYPE_CHECKING:
@@ -80,40 +80,6 @@ class Reload(bytes):
         """The event of this change; `position` is the sync id before its transaction."""
         said = {"reason": "truncated", "modelName": change.model.typename, "lastSyncId": position}
         return cls(event(b"bootstrap", orjson.dumps(said)))
-
-
-class Regroup(bytes):
-    """The event that tells a reader that it holds other sync groups, if that is so: a membership has changed.
-
-    `xid` is the transaction that did it, whose changes before this one were given out by the groups before.
-    """
-
-    xid: int
-
-    @classmethod
-    def of(cls, transaction: Transaction) -> Regroup:
-        """The event of this transaction."""
-        said = {"reason": "groups_changed", "lastSyncId": transaction.begins_after}
-        made = cls(event(b"bootstrap", orjson.dumps(said)))
-        made.xid = transaction.xid
-        return made
-
-
-def member_groups(participant: str) -> frozenset[str]:
-    """Beside the sync groups of a session, what lets it hear of changes of its participant's memberships."""
-    return frozenset((MEMBER, MEMBER + participant))
-
-
-def _concerns(change: Change, membership: Membership, keys: frozenset[Key]) -> bool:
-    """Whether a membership of the reader's may have changed."""
-    named = {held[0] for held in (membership.old, membership.new) if held is not None}
-    wanted = {MEMBER + participant for participant in named} | (set() if membership.is_known else {MEMBER})
-    return any((change.organization, group) in keys for group in wanted)
-
-
-def _is_found_by_group(change: Change, keys: frozenset[Key]) -> bool:
-    groups = (*groups_of_change(change), *(change.previous_groups or ()))
-    return any((change.organization, group) in keys for group in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,17 +211,7 @@ class _Events:
                 return index
             self._examined += 1
             change = transaction.changes[index]
-            membership = change.membership
-            if membership is not None and _concerns(change, membership, keys):
-                self._put(last)
-                self.is_inside = True
-                self._put_alone(Regroup.of(transaction))
-                if models is None or change.model.key in models:
-                    self._put_own(held, index, keys)
-                return index + 1  # what follows is for the groups after
             if models is not None and change.model.key not in models:
-                continue
-            if membership is not None and not _is_found_by_group(change, keys):
                 continue
             if change.judged is not None:
                 self.is_personal = True
@@ -277,20 +233,6 @@ class _Events:
             self._put(last, transaction.last_sync_id)
             self.is_inside = False
         return None
-
-    def _put_own(self, held: Held, index: int, keys: frozenset[Key]) -> None:
-        """The change of a membership itself, where the reader sees the row."""
-        change = held.transaction.changes[index]
-        if not _is_found_by_group(change, keys):
-            return
-        self.is_personal = True
-        seen = self._selection.seen_as(change, keys, self._reader)
-        if seen is None or seen[0] == "T":
-            return
-        if seen[0] == "R":
-            self._put_alone(Unread.of(change, seen[1], held.transaction))
-        else:
-            self._put(self._delta(held, index, *seen))
 
     def flush(self) -> None:
         if self._parts:

@@ -53,6 +53,11 @@ def keys_of_session(organization: str, groups: Iterable[str]) -> tuple[Key, ...]
     return (*((organization, group) for group in named), *((None, group) for group in named), EVERYONE)
 
 
+def keys_of_member(organization: str, participant_id: str) -> tuple[Key, ...]:
+    """The keys of changes of memberships that concern a participant; also where the log does not say whom, or where."""
+    return ((organization, MEMBER + participant_id), (organization, MEMBER), ("", MEMBER))
+
+
 def groups_of_change(change: Change) -> tuple[str, ...]:
     """The sync groups of a change: those of its row, or `default` for a shared model that declares none."""
     if not change.groups and change.organization is None and not change.model.groups:
@@ -337,6 +342,17 @@ class Ring:
         for key in held.runs:
             if self._index[key].drop_first():
                 del self._index[key]
+
+
+def truncates_memberships(held: Held) -> bool:
+    """Whether a table of memberships was truncated: nobody knows whose there were."""
+    runs = held.runs.get(EVERYONE, [])
+    changes = held.transaction.changes
+    return any(
+        changes[index].action == "T" and changes[index].model.grants is not None
+        for first, stop in zip(runs[::2], runs[1::2], strict=True)
+        for index in range(first, stop)
+    )
 
 
 def _last_sync_id(held: Held | None) -> int:

@@ -64,13 +64,15 @@ class Router:
         readable: frozenset[str] | None = None,
         reader: Reader | None = None,
         view: View | None = None,
+        member: str | None = None,
     ) -> Session:
         """A session that receives everything from now on that its groups may see.
 
         `readable` are the lower-cased typenames of the models that it may read, None for all. `reader` is whom read
         rules are judged for; without one, models with a rule show nothing. `view` is the form of what it is given.
+        `member` is the id of the participant whose memberships it follows, None for a session that follows none.
         """
-        session = Session(self, organization, groups, readable, reader, view)
+        session = Session(self, organization, groups, readable, reader, view, member)
         self._sessions.add(session)
         return session
 

@@ -23,9 +23,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 import orjson
 
 from pgsync.expression import Reader
-from pgsync.stream.ring import Fallen, Held, Key, Ring, groups_of_change, keys_of_session
+from pgsync.stream.ring import (
+    EVERYONE,
+    Fallen,
+    Held,
+    Key,
+    Ring,
+    groups_of_change,
+    keys_of_member,
+    keys_of_session,
+    truncates_memberships,
+)
 from pgsync.stream.timeline import Snapshot
-from pgsync.stream.transaction import Change
+from pgsync.stream.transaction import Change, Transaction
 
 if TYPE_CHECKING:
     from pgsync.stream.route import Channel, Router
@@ -192,6 +202,18 @@ class View(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a session waits until it is told the groups that memberships grant from here on.
+
+    `transaction` is the one that changed memberships, before which it waits; None where it begins somewhere and knows
+    nothing yet. `xid` is a transaction that has to be visible to whoever looks.
+    """
+
+    transaction: Transaction | None
+    xid: int | None
+
+
 def delta_of(router: Router, held: Held, index: int, action: str, groups: tuple[str, ...]) -> bytes:
     """The delta of a change as `seen_as` says it is seen, encoded once for everybody."""
     delta = held.deltas.get((index, action))
@@ -344,13 +366,14 @@ def collect(
     view: View | None = None,
     *,
     is_inside: bool = False,
+    until: int | None = None,
 ) -> Batch:
     """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
 
     `skip` gives, per transaction, how many of its changes the session has already; `readable` the models that it may
     read, None for all; `reader` whom read rules are judged for, None for nobody: then models with a rule show nothing;
     `view` the form of the frames, None for those of a WebSocket. `is_inside`: the session has had deltas of a
-    transaction whose end it has not reached.
+    transaction whose end it has not reached. `until` is the ordinal to stop before, None for the end.
     """
     ring = router.ring
     limit_bytes = max(limit_bytes, 1)
@@ -363,7 +386,7 @@ def collect(
     ordinal, offset = place
     following: tuple[int, int] | None = None
     for found in ring.find(keys, ordinal):
-        if frames.total_bytes >= limit_bytes:
+        if frames.total_bytes >= limit_bytes or (until is not None and found >= until):
             following = (found, 0)
             break
         held = ring.get(found)
@@ -404,6 +427,9 @@ class Session:
     frame's end, None for a frame that ends inside a transaction (see `Batch`). Those positions, and `position`, are the
     ones that a client may be told as places to resume from. `starts_after` is the sync id after which everything has
     been or will be given out.
+
+    A session that follows the memberships of its participant (`member`) stops where it begins anywhere, and before each
+    transaction that changes them: then it has a `turn`, and gives nothing until `know` or one of the `start_` methods.
     """
 
     __slots__ = (
@@ -414,8 +440,11 @@ class Session:
         "_filter_until",
         "_is_inside",
         "_keys",
+        "_known_at",
         "_lost",
+        "_member_keys",
         "_pending",
+        "_place",
         "_position",
         "_readable",
         "_reader",
@@ -428,6 +457,7 @@ class Session:
         "groups",
         "organization",
         "starts_after",
+        "turn",
     )
 
     def __init__(
@@ -438,8 +468,14 @@ class Session:
         readable: frozenset[str] | None = None,
         reader: Reader | None = None,
         view: View | None = None,
+        member: str | None = None,
     ) -> None:
         self.organization = organization
+        self.turn: Turn | None = None
+        self._member_keys = () if member is None else keys_of_member(organization, member)
+        # The snapshot in which the memberships were looked up; None while they are unknown.
+        self._known_at: Snapshot | None = None
+        self._place = (0, 0)
         self._view = view
         self._readable = readable
         self.groups = frozenset(groups)
@@ -469,6 +505,8 @@ class Session:
     @property
     def position(self) -> int:
         """The end of the last transaction that `next_batch` has given out whole, with everything before it."""
+        if self.turn is not None and not self._lost:
+            return max(self._position, self._after)
         if self._pending is None and not self._lost:
             return max(self._router.ring.head, self._after)
         return self._position
@@ -481,12 +519,17 @@ class Session:
     @property
     def is_behind(self) -> bool:
         """Whether something waits to be taken."""
-        return self._pending is not None or self._lost or self._router.is_retired
+        return self._pending is not None or self._lost or self.turn is not None or self._router.is_retired
 
     @property
     def is_settled(self) -> bool:
         """Whether `position` says it all: nothing after it was in the snapshot that the session began with."""
-        if self._snapshot is not None and self._pending is None and self._router.timeline.streamed_all(self._snapshot):
+        if (
+            self.turn is None
+            and self._snapshot is not None
+            and self._pending is None
+            and self._router.timeline.streamed_all(self._snapshot)
+        ):
             self._snapshot = None
         return self._snapshot is None
 
@@ -505,9 +548,38 @@ class Session:
         self._join(keys_of_session(self.organization, self.groups))
         self._is_inside = False  # the end of a transaction comes to those who found its beginning
 
-    def update_reader(self, reader: Reader) -> None:
-        """Read rules are judged for this one from here on."""
-        self._reader = reader
+    def is_told_by(self, snapshot: Snapshot) -> bool:
+        """Whether memberships that are looked up in this snapshot are what the session waits for."""
+        turn, timeline = self.turn, self._router.timeline
+        if turn is None or (turn.xid is not None and not snapshot.sees(turn.xid)):
+            return False
+        after = self.starts_after if turn.transaction is None else turn.transaction.begins_after
+        return timeline.position_at(snapshot) >= min(after, timeline.head)
+
+    def has_streamed(self, snapshot: Snapshot) -> bool:
+        """Whether everything that this snapshot sees is in the stream."""
+        return self._router.timeline.streamed_all(snapshot)
+
+    @property
+    def begins(self) -> bool:
+        """Whether it has begun somewhere and does not know the memberships yet."""
+        return self.turn is not None and self.turn.transaction is None
+
+    def waits_at(self, turn: Turn) -> bool:
+        """Whether it still stands there, and somebody is interested."""
+        return self.turn is turn and not self._closed and not self._lost and not self._router.is_retired
+
+    def know(self, groups: Iterable[str], snapshot: Snapshot) -> None:
+        """All its groups, with those of the memberships in this snapshot: goes on where it has begun."""
+        self.turn = None
+        self._known_at = snapshot
+        self.update_groups(groups)
+        ordinal, offset = self._place
+        if ordinal < self._router.ring.first_ordinal:
+            self._lost = True  # the new groups may have found something in what is gone
+            self.notify()
+        else:
+            self._go_on(ordinal, offset)
 
     def start_at_head(self) -> None:
         """Skips what waits: for a client that has been told to bootstrap.
@@ -556,12 +628,12 @@ class Session:
     async def next_batch(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> list[bytes]:
         """Waits for changes and gives frames in commit order, about `limit_bytes` of them.
 
-        An empty list means that the session was closed. Raises Fallen, now and until one of the `start_` methods is
-        called, when the session was too slow.
+        An empty list means that the session was closed, or has a `turn`. Raises Fallen, now and until one of the
+        `start_` methods is called, when the session was too slow.
         """
         while await self.ready():
             frames = self.take(limit_bytes)
-            if frames:
+            if frames or self.turn is not None:
                 return frames
             await asyncio.sleep(0)  # much was looked at and nothing seen: the others have their turn
         return []
@@ -579,6 +651,7 @@ class Session:
     def close(self) -> None:
         """Called by `Router.close`."""
         self._closed = True
+        self._member_keys = ()
         self._join(())
         self.notify()
 
@@ -603,10 +676,13 @@ class Session:
             self._lost = True
             router.fallen += 1
             raise Fallen
+        if self.turn is not None:
+            return []
         skip = self._skip(place[0])
+        until, change = self._next_turn(place[0]) if self._member_keys else (None, None)
         keys = router.ring.active(self._keys, place[0])
         if skip is None:
-            alike = (*place, limit_bytes, keys, self._readable, self._view, self._is_inside)
+            alike = (*place, limit_bytes, keys, self._readable, self._view, self._is_inside, until)
             batch = router.shared(alike) or router.shared((*alike, self._reader))
             if batch is None:
                 batch = collect(
@@ -619,6 +695,7 @@ class Session:
                     self._reader,
                     self._view,
                     is_inside=self._is_inside,
+                    until=until,
                 )
                 router.share((*alike, self._reader) if batch.is_personal else alike, batch)
         else:
@@ -632,14 +709,40 @@ class Session:
                 self._reader,
                 self._view,
                 is_inside=self._is_inside,
+                until=until,
             )
         self.ends = batch.ends
         self._is_inside = batch.is_inside
         self._pending = batch.following
         self._position = batch.position
-        if batch.following is None:
+        if until is not None and (batch.following is None or batch.following[0] >= until):
+            assert change is not None
+            self._pending = (until, 0)
+            self._position = _before(router.ring, self._pending)
+            self.turn = Turn(change, change.xid)
+        elif batch.following is None:
             self._arm()
         return batch.frames
+
+    def _next_turn(self, ordinal: int) -> tuple[int, Transaction] | tuple[None, None]:
+        """Where to stop from here on, and for which transaction that changes the memberships.
+
+        That is before it; at once, when the groups that are known are of after it, so that they are not those of what
+        comes before. Not at all, when the rows that the session began with are of after it, too.
+        """
+        ring = self._router.ring
+        for found in ring.find((*self._member_keys, EVERYONE), ordinal):
+            held = ring.get(found)
+            if not any(key in held.runs for key in self._member_keys) and not truncates_memberships(held):
+                continue
+            xid = held.transaction.xid
+            rows_at, known_at = self._snapshot, self._known_at
+            if known_at is not None and known_at.sees(xid):
+                if rows_at is not None and rows_at.sees(xid):
+                    continue
+                return ordinal, held.transaction
+            return found, held.transaction
+        return None, None
 
     def _skip(self, ordinal: int) -> Callable[[Held], int] | None:
         """What the session has already; None as soon as it can have nothing more of that."""
@@ -672,8 +775,18 @@ class Session:
         self._after = 0
         self._snapshot = None
         self._filter_until = None
+        self._place = (ordinal, offset)
+        self._go_on(ordinal, offset)
+        if self._member_keys and not self._closed:
+            ring = self._router.ring
+            newest = ring.get(ring.next_ordinal - 1).transaction if ring.appended > ring.head and len(ring) else None
+            self._known_at = None
+            self.turn = Turn(None, None if newest is None else newest.xid)
+            self.notify()
+
+    def _go_on(self, ordinal: int, offset: int) -> None:
         ring = self._router.ring
-        first = next(ring.find(self._keys, ordinal), None)
+        first = next(ring.find((*self._keys, *self._member_keys), ordinal), None)
         if first is None:
             self._pending = None
             self._position = ring.head
@@ -684,12 +797,13 @@ class Session:
             self.notify()
 
     def _join(self, keys: tuple[Key, ...]) -> None:
-        wanted = frozenset(keys)
+        joined = (*keys, *self._member_keys)
+        wanted = frozenset(joined)
         for key in [key for key in self._channels if key not in wanted]:
             channel = self._channels.pop(key)
             self._router.leave(self, key)
             self._disarmed = [other for other in self._disarmed if other is not channel]
-        for key in keys:
+        for key in joined:
             if key not in self._channels:
                 self._channels[key] = self._router.join(self, key)
         self._keys = keys
