@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import orjson
 import psycopg
+from psycopg.pq.abc import PGresult
 
 from pgsync import wire
 from pgsync.gateway.connection import Call, Statement
@@ -50,6 +51,18 @@ class ServedSchema:
             (result,) = await self._database.run([Call(_SCHEMA)])
             text = result.get_value(0, 0)
             self.offer(active_schema_from_json(None if text is None else orjson.loads(text)))
+
+    def ask_version(self) -> Call:
+        """Which version is active in the snapshot of the statements that this one is run with; for `keep_up`."""
+        return Call(_VERSION)
+
+    async def keep_up(self, answer: PGresult) -> bool:
+        """Whether rows read in that snapshot have to be read again, because they have a version that was not known."""
+        version = answer.get_value(0, 0)
+        if version is None or int(version) <= self.current.version:
+            return False
+        await self.refresh()
+        return True
 
     async def outlive_push(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         """What `attempt` gives; when a push came between, once more.

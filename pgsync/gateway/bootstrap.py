@@ -24,7 +24,7 @@ from pgsync.gateway.connection import Call
 from pgsync.gateway.database import Database
 from pgsync.gateway.query import ModelReader
 from pgsync.gateway.snapshot import Reading, read
-from pgsync.models import Model
+from pgsync.models import ActiveSchema, Model
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import DEFAULT_GROUP, Fallen
 from pgsync.stream.timeline import Snapshot
@@ -151,7 +151,22 @@ class Bootstrap:
     ) -> Snapshotted:
         """Rows of the models named by typename, of all that load at once when none is named, in all its groups."""
         place = self._place(cursor) if cursor else None
-        schema = self._schema.current
+        while True:
+            schema = self._schema.current
+            taken = await self._full(credential, schema, models=models, limit=limit, place=place)
+            if taken is not None:
+                return taken
+
+    async def _full(
+        self,
+        credential: Credential,
+        schema: ActiveSchema,
+        *,
+        models: Sequence[str],
+        limit: int,
+        place: tuple[int, dict[str, str]] | None,
+    ) -> Snapshotted | None:
+        """None when the rows turn out to be of another version than the schema: a field would be missing in them."""
         if not models:
             wanted = [model for model in schema.models if model.load == "instant"]
         else:
@@ -163,12 +178,15 @@ class Bootstrap:
             readers = {name: readers[name] for name in place[1] if name in readers}
         after = {} if place is None else place[1]
         reading, position = await self._read(credential, readers, after, limit)
+        version, *results = reading.results
+        if await self._schema.keep_up(version) or self._schema.current is not schema:
+            return None
         if place is not None:
             position = min(position, place[0])
 
         parts: list[bytes] = []
         unfinished: dict[str, str] = {}
-        for (typename, reader), result in zip(readers.items(), reading.results, strict=True):
+        for (typename, reader), result in zip(readers.items(), results, strict=True):
             few = self._few(reader.model) if place is None else None
             count = min(result.ntuples, limit if few is None else few[0])
             rows = b",".join([reader.row_bytes(result, index) for index in range(count)])
@@ -201,7 +219,8 @@ class Bootstrap:
         So a client that is live already and then bootstraps has not been sent anything that the snapshot lacks. Where
         commits become visible late (synchronous replication), the next sync_request makes up for it.
         """
-        calls = [self._page(reader, limit, after.get(typename)) for typename, reader in readers.items()]
+        calls = [self._schema.ask_version()]
+        calls += [self._page(reader, limit, after.get(typename)) for typename, reader in readers.items()]
         await self._until_a_reader_can_go_on()
         head, deadline = self._feed.head, time.monotonic() + VISIBLE_SECONDS
         while True:

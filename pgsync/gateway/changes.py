@@ -477,11 +477,12 @@ class Stream:
     async def _copy_rows(self, connection: Exchange, spool: Spool) -> None:
         follows = self.credential.member is not None
         edges = [edges_of(self.credential)] if follows else []
-        results = await connection.run([BEGIN_READ, identify(self.credential), *edges])
+        results = await connection.run([BEGIN_READ, identify(self.credential), self._schema.ask_version(), *edges])
+        await self._schema.keep_up(results[2])  # or a field that was pushed a moment ago would be missing in the rows
         snapshot = snapshot_of(results[1])
         position = self._go_on_from(snapshot)
         if follows:
-            self._know(looked(results[2]))
+            self._know(looked(results[3]))
         self._feed.sample_soon()  # so that it will be known soon when all that it shows has been streamed
         schema = self._schema.current
         models = [model for model in self._wanted.models if schema.find(model.key) is not None]
@@ -492,7 +493,9 @@ class Stream:
         }
         spool.write(event(b"snapshot", orjson.dumps(said)))
         for model in models:
-            reader = self._schema.reader_of(model)
+            found = schema.find(model.key)
+            assert found is not None
+            reader = self._schema.reader_of(found)
             await connection.run([reader.scan(_CURSOR, self._wanted.terms.get(model.key, ()))])
             await self._copy_model(connection, reader, spool)
             await connection.run([_CLOSE])
