@@ -1,8 +1,9 @@
 -- Changes the order of the line for a row: the given tickets go first, in the given order; the others follow as they stood.
 -- p_request: {"order": [{"heldBy", "claimId"}, ..]}; an entry that does not wait, or is not heldBy the one it says, is passed over.
--- Holders of the row may, and participants of the kinds user and system; an agent in line may not put itself first.
+-- Holders of the row may, and participants of the kinds user and system, if they see it; an agent in line may not put itself first.
+-- On a model that organizations share, only the caller's organization's tickets change places among themselves.
 -- Answer: {"outcome": "answered", "answer": {"object": "claim_reorder", "reordered"}}; false: nobody named there waits.
--- Refused with forbidden, malformed_claim and the codes of grants and models.
+-- Refused with forbidden, malformed_claim, entity_not_found and the codes of grants and models. Raises: as set_identity_v1.
 -- SECURITY DEFINER: claims are private.
 CREATE OR REPLACE FUNCTION pgsync.reorder_claims_v1(p_identity jsonb, p_model text, p_id text, p_request jsonb)
   RETURNS jsonb
@@ -21,6 +22,7 @@ DECLARE
   v_claim pgsync_private.claim;
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
+  v_ignored := pgsync.set_identity_v1(p_identity);
   v_problem := pgsync_private.check_claim_target(p_identity, v_model, p_model, p_id, true);
   IF v_problem IS NULL AND (
     pg_catalog.jsonb_typeof(p_request) IS DISTINCT FROM 'object' OR pg_catalog.jsonb_typeof(p_request -> 'order') IS DISTINCT FROM 'array'
@@ -29,6 +31,9 @@ BEGIN
   END IF;
   IF v_problem IS NOT NULL THEN
     RETURN pgsync_private.claim_refusal(v_problem);
+  END IF;
+  IF NOT pgsync_generated.sees_row(v_model[1], p_id) AND pgsync_generated.row_texts(v_model[1], p_id, '{id}') IS NOT NULL THEN
+    RETURN pgsync_private.refusal('entity_not_found', pg_catalog.format('you see no row %s/%s', p_model, p_id), '{"param": "id"}');
   END IF;
   v_ignored := pgsync_private.lock_claim_target(v_organization, v_model[1], p_id, true);
   v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], p_id);
@@ -85,6 +90,7 @@ BEGIN
             AND q.row_id = p_id
             AND q.ended_at IS NULL
             AND q.status = 'queued'
+            AND q.organization_id = v_organization
         ) AS a
         JOIN (
           SELECT
@@ -96,6 +102,7 @@ BEGIN
             AND q.row_id = p_id
             AND q.ended_at IS NULL
             AND q.status = 'queued'
+            AND q.organization_id = v_organization
         ) AS b
           ON b.n = a.n
       ) AS w

@@ -418,6 +418,38 @@ def test_claims_on_a_shared_model_meet_across_organizations_without_names(world:
     assert foreign.status(waiting["id"]) == "active"
 
 
+def test_line_for_a_row_that_one_does_not_see_is_not_ones_to_reorder(world: World) -> None:
+    ada, late = world.caller("ada", kind="user"), world.caller("late")
+    first, bob = world.caller("first"), world.caller("bob", kind="user")
+    world.insert("notes", "n", private=False, owner="ada")
+    ada.claim("n", model="notes")
+    tickets = [caller.claim("n", model="notes")["id"] for caller in (first, late)]
+    order = {"order": [{"claimId": tickets[1]}]}
+    world.database.execute("UPDATE notes SET private = true")
+    assert bob.call("reorder_claims_v1", "notes", "n", order)["code"] == "entity_not_found"
+    assert ada.call("reorder_claims_v1", "notes", "n", order)["reordered"] is True
+    nothing = json.loads(ada.identity) | {"controlPlaneOnly": True}
+    with pytest.raises(psycopg.Error) as refused:
+        ada.connection.execute(
+            "SELECT pgsync.reorder_claims_v1(%s, 'notes', 'n', %s)", [json.dumps(nothing), json.dumps(order)]
+        )
+    assert refused.value.sqlstate == "PS301"
+
+
+def test_reordering_overtakes_no_other_organization(world: World) -> None:
+    holder, foreign = world.caller("h"), world.caller("f", organization="rival")
+    mine, next_of_mine = world.caller("a", kind="user"), world.caller("b", kind="user")
+    holder.claim("r", model="rates")
+    theirs = foreign.claim("r", model="rates")["id"]
+    tickets = [caller.claim("r", model="rates")["id"] for caller in (mine, next_of_mine)]
+    order = {"order": [{"claimId": ticket} for ticket in reversed(tickets)]}
+    assert mine.call("reorder_claims_v1", "rates", "r", order)["reordered"] is True
+    holder.release("r", model="rates")
+    assert foreign.status(theirs) == "active"
+    foreign.release("r", model="rates")
+    assert next_of_mine.status(tickets[1]) == "active"
+
+
 # --- taking a claim from its holder ----------------------------------------------------------------------------------
 
 
