@@ -52,7 +52,8 @@ class Scopes:
         """Adds groups.
 
         Raises malformed_claim, invalid_sync_group, and, with requiredCapability, capability_invalid for a token that
-        is none and capability_scope_denied for a group that the credential does not have.
+        is none and capability_scope_denied for a group that the credential does not have, and for a token that may not
+        read all that the session may.
         """
         if not claim_id or len(claim_id) > wire.MAX_ID_LENGTH:
             wire.refuse("malformed_claim", "claimId is text of 1 to 255 characters", param="claimId")
@@ -94,6 +95,18 @@ class Scopes:
         if credential.organization_id != self._credential.organization_id:
             other = "this token is of another organization"
             raise PgsyncError("capability_scope_denied", other, param="capabilityToken", details=details)
+        # The session reads what it joins by its own grants: it must not read there what the token may not read.
+        if credential.readable is not None:
+            ours = self._credential.readable
+            more = {"*"} if ours is None else ours - credential.readable
+            if more or not credential.readable:
+                scope = f"{min(more, default='*')}.read"
+                raise PgsyncError(
+                    "capability_scope_denied",
+                    f"this token lacks {scope}, which the session has",
+                    param="capabilityToken",
+                    details={"requiredCapability": {"scope": scope}},
+                )
         return credential
 
     def release(self, claim_id: str) -> bool:

@@ -522,6 +522,16 @@ async def test_scope_join_with_another_token_has_what_that_token_may(world: Worl
         await until(over, "a revoked token takes its groups with it")
 
 
+async def test_scope_join_reads_nothing_that_the_token_may_not_read(world: World) -> None:
+    reader = world.client(kind="ek", participant="r", syncGroups=["team:red"], operations=["task.read"])
+    token = world.key(kind="ek", participant="w", syncGroups=["org:acme"], operations=["task.create"])
+    async with reader.socket() as socket:
+        await socket.send("claim", {"claimId": "s", "syncGroups": ["org:acme"], "capabilityToken": token})
+        ack = await heard(socket, "claim_ack")
+        assert (ack["success"], ack["error"]["code"]) == (False, "capability_scope_denied")
+        assert ack["error"]["requiredCapability"] == {"scope": "task.read"}
+
+
 async def test_malformed_scope_join_is_refused(client: Client) -> None:
     malformed: list[dict[str, Any]] = [
         {"claimId": "s", "syncGroups": "org:acme"},
