@@ -41,6 +41,12 @@ BEGIN
           'message', pg_catalog.format('model %s is not in the pushed schema; add it and run: pgsync push schema.py', v_read -> 'model'),
           'model', v_read ->> 'model',
           'param', p_param));
+      ELSIF NOT pgsync.may_read(v_model[2]) THEN
+        RETURN pg_catalog.jsonb_build_object('problem', pg_catalog.jsonb_build_object(
+          'code', 'capability_scope_denied',
+          'message', 'this credential may not read ' || v_model[3],
+          'param', p_param,
+          'requiredCapability', pg_catalog.jsonb_build_object('scope', v_model[2] || '.read')));
       END IF;
     END IF;
     IF COALESCE(pg_catalog.jsonb_typeof(v_read -> 'fields'), 'null') NOT IN ('array', 'null') THEN

@@ -22,6 +22,10 @@ DECLARE
     WHEN (p_change).fields IS NULL THEN p_fields
     ELSE ARRAY(SELECT f.f FROM pg_catalog.unnest(p_fields) AS f(f) WHERE f.f = ANY ((p_change).fields))
   END;
+  -- Of a row that is there and that he does not see: that it has changed, and neither who nor where.
+  v_hidden boolean := p_group IS NULL
+    AND NOT pgsync_generated.sees_row(p_model, p_id)
+    AND pgsync_generated.row_texts(p_model, p_id, '{id}') IS NOT NULL;
 BEGIN
   RETURN pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
     'object', 'stale_notification',
@@ -29,12 +33,13 @@ BEGIN
     'target', pg_catalog.jsonb_build_object(
       'model', CASE WHEN p_group IS NULL THEN p_model_key ELSE COALESCE(pgsync_private.model_key((p_change).model), '*') END,
       'id', CASE WHEN p_group IS NULL THEN p_id ELSE COALESCE(NULLIF((p_change).row_id, ''), '*') END,
-      'fields', CASE WHEN p_group IS NULL AND pg_catalog.cardinality(v_fields) > 0 THEN pg_catalog.to_jsonb(v_fields) END),
+      'fields', CASE WHEN p_group IS NULL AND NOT v_hidden AND pg_catalog.cardinality(v_fields) > 0 THEN pg_catalog.to_jsonb(v_fields) END),
     'group', p_group,
     'readAt', COALESCE(p_read_at, 0),
     'observedXid', CASE WHEN (p_change).op <> '?' THEN (p_change).xid::text END,
     'observedCommit', (p_change).server_tx_id,
     'writtenBy', CASE
+      WHEN v_hidden THEN '{"kind": "system", "id": "*"}'
       WHEN (p_change).actor_id IS NOT NULL
         THEN pg_catalog.jsonb_build_object('kind', (p_change).actor_kind, 'id', (p_change).actor_id)
       ELSE pg_catalog.jsonb_build_object('kind', 'system', 'id', COALESCE(NULLIF((p_change).role_name, ''), '*'))

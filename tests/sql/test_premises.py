@@ -331,4 +331,20 @@ def test_values_of_a_row_that_the_caller_may_not_read_are_not_told(tasks: World,
     ok(bob.update("comments", "c1", {"body": "secret"}))
     (told,) = ok(ada.update("tasks", "t1", {"title": "x"}))["notifications"]
     assert told["currentTexts"] == {}
+    assert told["writtenBy"] == {"kind": "system", "id": "*"}
+    assert "fields" not in told["target"]
     assert "secret" not in json.dumps(told)
+
+
+def test_premise_tells_nothing_of_a_model_that_one_may_not_read(tasks: World, ada: Caller) -> None:
+    spy = tasks.caller("acme", "spy", operations=("project.create",))
+    proof = evidence(tasks)
+    ok(ada.update("tasks", "t1", {"title": "secret"}))
+    for mode in ("reject", "notify"):
+        reads = [{"model": "tasks", "id": "t1", "readAt": 7, "onStale": mode}]
+        create = {"action": "create", "model": "projects", "id": f"p-{mode}", "data": {"name": "x"}}
+        answer = refused(commit(spy, proof, operations=[create], reads=reads))
+        assert (answer.code, answer.more) == (
+            "capability_scope_denied",
+            {"requiredCapability": {"scope": "task.read"}},
+        )
