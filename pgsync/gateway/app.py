@@ -165,7 +165,7 @@ async def serve(
             most=config.connection_limit, most_per_participant=config.participant_connection_limit
         )
         cors = Cors(config.cors_origin)
-        memberships = Memberships(reads, feed)
+        memberships = Memberships(reads, schema, feed)
         live = Live(
             feed=feed,
             authenticator=authenticator,

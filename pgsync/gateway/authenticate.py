@@ -21,6 +21,7 @@ from pgsync.expression import Reader
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.jwt import JwtVerifier, looks_like_jwt
+from pgsync.models import Model
 
 CACHE_SECONDS: Final = 5.0
 CACHE_ENTRIES: Final = 20_000
@@ -112,6 +113,16 @@ class Credential:
         """The same caller with other groups of its own, beside those that memberships grant."""
         identity = orjson.loads(self.identity_json) | {"syncGroups": sorted(groups)}
         return replace(self, sync_groups=groups, identity_json=orjson.dumps(identity))
+
+    def with_only(self, groups: frozenset[str]) -> Credential:
+        """The same caller with these groups and no others, whether it holds them or not: for what it was shown."""
+        identity = orjson.loads(self.identity_json) | {"syncGroups": sorted(groups)}
+        identity.pop("edges", None)
+        return replace(self, sync_groups=groups, edge_groups=frozenset(), identity_json=orjson.dumps(identity))
+
+    def may_read(self, model: Model) -> bool:
+        """Whether it may follow changes of the model."""
+        return self.readable is None or model.typename.lower() in self.readable
 
     def may_gain(self, group: str) -> bool:
         """Whether a membership can grant this group."""

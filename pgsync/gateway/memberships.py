@@ -7,6 +7,7 @@ made it and through whichever gateway. Here they are looked up, in a snapshot th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,18 +15,26 @@ import orjson
 import psycopg
 from psycopg.pq.abc import PGresult
 
+from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database, DatabaseUnavailableError
-from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, snapshot_of
+from pgsync.gateway.query import ModelReader
+from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, identify, snapshot_of
 from pgsync.stream.feed import Feed
-from pgsync.stream.session import Session, Turn
+from pgsync.stream.session import FRAME_BYTES, Session, Turn, encode_delta, frame_of
 from pgsync.stream.timeline import Snapshot
+from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Transaction
 
 FIRST_WAIT_SECONDS: Final = 0.002
 LAST_WAIT_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 0.5
 STREAMED_SECONDS: Final = 0.01
+# More than this is not told row by row.
+MOST_ROWS: Final = 2000
+MOST_BYTES: Final = 4 << 20
+
+Wants = Callable[[frozenset[str]], frozenset[str]]
 
 _EDGES: Final = Statement(
     b"SELECT pgsync.edges_v1($1::jsonb), pg_catalog.pg_current_snapshot()::text", b"edges_and_snapshot"
@@ -40,11 +49,27 @@ class Looked:
     snapshot: Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a change of memberships shows and hides: `frames` of deltas in the ids that are reserved behind it.
+
+    `edges` are the groups of all memberships after it, `lost` those of the session that it took, `rows` are told, by
+    model and id.
+    """
+
+    edges: frozenset[str]
+    lost: frozenset[str]
+    snapshot: Snapshot
+    rows: frozenset[tuple[str, str]]
+    frames: list[bytes]
+
+
 class Memberships:
     """Looks memberships up for live sessions."""
 
-    def __init__(self, database: Database, feed: Feed) -> None:
+    def __init__(self, database: Database, schema: ServedSchema, feed: Feed) -> None:
         self._database = database
+        self._schema = schema
         self._feed = feed
 
     async def look_up(
@@ -84,9 +109,94 @@ class Memberships:
             await asyncio.sleep(STREAMED_SECONDS)
         return False
 
+    async def tell(
+        self, session: Session, credential: Credential, *, held: frozenset[str], wants: Wants, before: frozenset[str]
+    ) -> Told | None:
+        """The rows that come and go at the session's turn, None when they cannot be told one by one.
+
+        `held` are the groups that it has besides, `wants` says which of those that memberships grant it wants, `before`
+        which of them it has had. What comes is read as the caller; what goes as whom it was shown to, ids only.
+        """
+        turn = session.turn
+        models = [model for model in self._schema.current.models if credential.may_read(model)]
+        if turn is None or turn.transaction is None or any("actor.groups" in (model.rule or "") for model in models):
+            return None
+        readers = [self._schema.reader_of(model) for model in models]
+        try:
+            async with self._database.hold() as connection:
+                found = looked((await connection.run([BEGIN_READ, edges_of(credential)]))[1])
+                after = wants(found.groups) - held
+                before -= held
+                shown = [(r, call) for r in readers if (call := r.in_groups(after - before, MOST_ROWS)) is not None]
+                hidden = [(r, call) for r in readers if (call := r.in_groups(before - after, MOST_ROWS)) is not None]
+                calls = [call for _, call in shown]
+                if hidden:
+                    calls += [identify(credential.with_only(before - after)), *(call for _, call in hidden)]
+                results = await connection.run([*calls, COMMIT])
+        except (psycopg.Error, DatabaseUnavailableError):
+            return None
+        if not session.waits_at(turn) or not session.is_told_by(found.snapshot):
+            return None
+        telling = _Telling(turn.transaction)
+        for (reader, _), result in zip(shown, results, strict=False):
+            telling.add(reader, result, held | (before & after), is_shown=True)
+        for (reader, _), result in zip(hidden, results[len(shown) + 1 :], strict=False):
+            telling.add(reader, result, held | after, is_shown=False)
+        if telling.is_too_much:
+            return None
+        self._feed.sample_soon()  # so that it is known soon when the stream has all of this
+        return Told(found.groups, before - after, found.snapshot, frozenset(telling.rows), telling.frames())
+
     async def _look(self, credential: Credential) -> Looked:
         results = await self._database.run([BEGIN_READ, edges_of(credential), COMMIT])
         return looked(results[1])
+
+
+class _Telling:
+    """Deltas in the ids that are reserved behind a transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.rows: set[tuple[str, str]] = set()
+        self.is_too_much = False
+        self._transaction = transaction
+        self._origin = next((c.origin for c in transaction.changes if c.membership is not None), UNKNOWN_ORIGIN)
+        self._next = transaction.last_sync_id - transaction.reserved + 1
+        self._deltas: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, reader: ModelReader, result: PGresult, kept: frozenset[str], *, is_shown: bool) -> None:
+        """Rows that come or go, but for those that a group which was kept shows."""
+        self.is_too_much = self.is_too_much or result.ntuples > MOST_ROWS
+        for index in range(0 if self.is_too_much else result.ntuples):
+            groups = reader.groups(result, index)
+            row = reader.model.key, reader.row_id(result, index)
+            if not kept.isdisjoint(groups) or row in self.rows:
+                continue
+            self.rows.add(row)
+            data = reader.row_bytes(result, index) if is_shown else None
+            change = Change(
+                self._next, "I" if is_shown else "D", reader.model, row[1], None, groups, self._origin, None, None
+            )
+            delta = encode_delta(change, change.action, groups, self._transaction.committed_at, data)
+            self._deltas.append(delta)
+            self._next += 1
+            self._bytes += len(delta)
+            if self._next > self._transaction.last_sync_id or self._bytes > MOST_BYTES:
+                self.is_too_much = True
+                return
+
+    def frames(self) -> list[bytes]:
+        """As for any large transaction: several, and then its end is told."""
+        frames: list[bytes] = []
+        part: list[bytes] = []
+        size = 0
+        for delta in self._deltas:
+            if part and size + len(delta) > FRAME_BYTES:
+                frames.append(frame_of(part))
+                part, size = [], 0
+            part.append(delta)
+            size += len(delta)
+        return [*frames, frame_of(part)] if part else frames
 
 
 def edges_of(credential: Credential) -> Call:

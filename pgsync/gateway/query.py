@@ -132,6 +132,33 @@ class ModelReader:
         query = sql.SQL("{} WHERE {} ORDER BY {} LIMIT $1").format(self._select, where, self._id)
         return Call(Statement(query.as_bytes(None)), tuple(values))
 
+    def in_groups(self, groups: frozenset[str], limit: int) -> Call | None:
+        """Rows of these sync groups, one more than `limit` at most; None when the model has none of their kinds."""
+        conditions: list[sql.Composable] = []
+        values: list[bytes] = [b"%d" % (limit + 1)]
+        for group in self.model.groups:
+            field = self.model.field_of_column(group.column)
+            if field is None:
+                continue
+            ids = [name.partition(":")[2] for name in groups if name.partition(":")[0] == group.kind]
+            ids = sorted(text for text in ids if condition.can_hold(field, text))
+            if ids:
+                values.append(orjson.dumps(ids))
+                conditions.append(
+                    sql.SQL("{} = ANY (ARRAY(SELECT pg_catalog.jsonb_array_elements_text({}::jsonb))::{}[])").format(
+                        sql.Identifier(group.column), place(len(values)), sql.SQL(field.sql_type)
+                    )
+                )
+        if not conditions:
+            return None
+        query = sql.SQL("{} WHERE {} LIMIT $1").format(self._select, sql.SQL(" OR ").join(conditions))
+        return Call(Statement(query.as_bytes(None)), tuple(values))
+
+    def groups(self, result: PGresult, index: int) -> tuple[str, ...]:
+        """The sync groups of one row of a result, of a model that declares some."""
+        found = ((group.kind, result.get_value(index, self._index[group.column])) for group in self.model.groups)
+        return tuple(f"{kind}:{value.decode()}" for kind, value in found if value is not None)
+
     def text(self, result: PGresult, index: int, field: Field) -> str | None:
         """One field of a row of a result as text."""
         value = result.get_value(index, self._index[field.column])

@@ -28,7 +28,7 @@ from pgsync.gateway.memberships import Memberships
 from pgsync.gateway.scopes import Scopes
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Fallen
-from pgsync.stream.session import Session, cursor_decode, cursor_encode
+from pgsync.stream.session import Session, Turn, cursor_decode, cursor_encode
 
 LEASE_SECONDS: Final = 90.0
 OPENING_SECONDS: Final = 1.0
@@ -196,6 +196,10 @@ class Socket:
         found = await self._memberships.look_up(session, self._credential, patience_seconds=patience_seconds)
         if found is None or not session.waits_at(turn):
             return
+        if turn.is_exact and await self._pass(session, turn):
+            return
+        if not session.waits_at(turn):
+            return
         self._edges = found.groups
         if turn.transaction is not None:
             session.start_from_snapshot(found.snapshot)
@@ -204,6 +208,31 @@ class Socket:
         self._coordination.regroup(self._member, self._groups)
         if turn.transaction is not None:
             await self._send(self._sync_response([], must_bootstrap=True))
+
+    async def _pass(self, session: Session, turn: Turn) -> bool:
+        """Tells the rows that come and go by a change of memberships; False when the client has to bootstrap for it."""
+        asked, held = self._asked, self._subscribed | self._scopes.groups
+        told = await self._memberships.tell(
+            session,
+            self._credential,
+            held=held,
+            wants=partial(self._credential.wants, asked),
+            before=self._credential.wants(asked, self._edges),
+        )
+        transaction = turn.transaction
+        is_as_before = session.waits_at(turn) and (self._asked, self._subscribed | self._scopes.groups) == (asked, held)
+        if told is None or transaction is None or not is_as_before:
+            return False
+        self._edges = told.edges
+        frames = session.pass_turn(self._groups, told.snapshot, told.lost, told.rows)
+        self._coordination.regroup(self._member, self._groups)
+        for frame in (*frames, *told.frames):
+            await self._send(frame)
+        if told.frames:
+            position = transaction.last_sync_id
+            said = {"deltas": [], "currentSyncId": position, "cursor": cursor_encode(self._router.epoch, position)}
+            await self._send(wire.frame(b"sync_response", orjson.dumps(said)))
+        return True
 
     async def _catch_up(self) -> int | None:
         """Sends the deltas that wait; the sync id up to which the client has everything then, None if it is behind."""

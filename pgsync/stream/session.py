@@ -207,11 +207,52 @@ class Turn:
     """Where a session waits until it is told the groups that memberships grant from here on.
 
     `transaction` is the one that changed memberships, before which it waits; None where it begins somewhere and knows
-    nothing yet. `xid` is a transaction that has to be visible to whoever looks.
+    nothing yet. `xid` is a transaction that has to be visible to whoever looks. `is_exact`: all that was given so far
+    is of the memberships before that transaction, so rows that come and go by it can be told (`pass_turn`).
     """
 
     transaction: Transaction | None
     xid: int | None
+    is_exact: bool = False
+
+
+@dataclass(slots=True)
+class Passage:
+    """From the groups before a change of memberships to those after: what counts for transactions that `snapshot` sees.
+
+    The rows `told` have been told as the snapshot has them. Of the others, the groups that were kept show what they
+    show; of those that were lost, only what is deleted counts, which the client may have. `own` are the keys for all
+    other transactions; `until` is the ordinal from which on there are only such, when that is known.
+    """
+
+    snapshot: Snapshot
+    own: tuple[Key, ...]
+    kept: tuple[Key, ...]
+    lost: tuple[Key, ...]
+    told: frozenset[tuple[str, str]]
+    until: int | None = None
+
+    def indices(self, held: Held, start: int) -> tuple[Iterable[int], tuple[Key, ...]]:
+        """What counts of a transaction, and the keys by which it does."""
+        if not self.snapshot.sees(held.transaction.xid):
+            return _indices(held, self.own, start), self.own
+        changes = held.transaction.changes
+        keys = (*self.kept, *self.lost)
+        told = self.told
+        return (
+            (i for i in _indices(held, keys, start) if (changes[i].model.key, changes[i].row_id) not in told),
+            keys,
+        )
+
+    def is_unclear(self, held: Held) -> bool:
+        """Whether a row was in a lost group after the change and nobody knows what became of it."""
+        if not self.snapshot.sees(held.transaction.xid):
+            return False
+        changes = held.transaction.changes
+        return any(
+            changes[i].action != "D" and (changes[i].model.key, changes[i].row_id) not in self.told
+            for i in _indices(held, self.lost, 0)
+        )
 
 
 def delta_of(router: Router, held: Held, index: int, action: str, groups: tuple[str, ...]) -> bytes:
@@ -284,7 +325,7 @@ class _Frames:
     def flush(self) -> None:
         """Ends the frame, which has whole transactions."""
         if self._deltas:
-            self._add_frame(_frame(self._deltas), self._end)
+            self._add_frame(frame_of(self._deltas), self._end)
         self._deltas = []
         self._deltas_bytes = 0
 
@@ -292,7 +333,7 @@ class _Frames:
         """A frame of its own for some of a transaction."""
         if deltas:
             self.flush()
-            self._add_frame(_frame(deltas), None)
+            self._add_frame(frame_of(deltas), None)
             self.is_inside = True
 
     @property
@@ -329,7 +370,8 @@ class _Frames:
         return orjson.dumps({"type": "sync_response", "payload": payload})
 
 
-def _frame(deltas: list[bytes]) -> bytes:
+def frame_of(deltas: list[bytes]) -> bytes:
+    """One frame of deltas."""
     if len(deltas) == 1:
         return b'{"type":"delta","payload":%b}' % deltas[0]
     return b'{"type":"delta","payload":{"deltas":[%b]}}' % b",".join(deltas)
@@ -367,6 +409,7 @@ def collect(
     *,
     is_inside: bool = False,
     until: int | None = None,
+    passage: Passage | None = None,
 ) -> Batch:
     """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
 
@@ -374,6 +417,7 @@ def collect(
     read, None for all; `reader` whom read rules are judged for, None for nobody: then models with a rule show nothing;
     `view` the form of the frames, None for those of a WebSocket. `is_inside`: the session has had deltas of a
     transaction whose end it has not reached. `until` is the ordinal to stop before, None for the end.
+    With a `passage`, that says what counts by which keys.
     """
     ring = router.ring
     limit_bytes = max(limit_bytes, 1)
@@ -393,7 +437,11 @@ def collect(
         start = offset if found == ordinal else 0
         if skip is not None:
             start = max(start, skip(held))
-        indices = _indices(held, keys, start)
+        if passage is None:
+            indices = _indices(held, keys, start)
+        else:
+            indices, passing = passage.indices(held, start)
+            held_keys = frozenset(passing)
         if readable is not None:
             indices = _readable(held, indices, readable)
         rest = frames.add(held, indices, held_keys, limit_bytes)
@@ -443,6 +491,7 @@ class Session:
         "_known_at",
         "_lost",
         "_member_keys",
+        "_passage",
         "_pending",
         "_place",
         "_position",
@@ -475,6 +524,7 @@ class Session:
         self._member_keys = () if member is None else keys_of_member(organization, member)
         # The snapshot in which the memberships were looked up; None while they are unknown.
         self._known_at: Snapshot | None = None
+        self._passage: Passage | None = None
         self._place = (0, 0)
         self._view = view
         self._readable = readable
@@ -581,6 +631,28 @@ class Session:
         else:
             self._go_on(ordinal, offset)
 
+    def pass_turn(
+        self, groups: Iterable[str], snapshot: Snapshot, lost: Iterable[str], told: frozenset[tuple[str, str]]
+    ) -> list[bytes]:
+        """All its groups from an exact turn on, as `know`, without a break.
+
+        `lost` are groups that it has no more, `told` the rows, by model and id, that the caller tells in the ids that
+        are reserved behind the transaction: all that came and went by it, as the snapshot has them. Gives the frames of
+        that transaction, to be sent before. Raises Fallen.
+        """
+        turn = self.turn
+        assert turn is not None
+        assert turn.transaction is not None
+        assert turn.is_exact
+        assert self._pending is not None
+        kept = keys_of_session(self.organization, self.groups.difference(lost))
+        lost_keys = tuple((organization, group) for organization in (self.organization, None) for group in lost)
+        self.turn = None
+        self._known_at = snapshot
+        self._passage = Passage(snapshot, (), kept, lost_keys, told)
+        self.update_groups(groups)
+        return self.take(turn.transaction.size_bytes + (1 << 30), through=self._pending[0])
+
     def start_at_head(self) -> None:
         """Skips what waits: for a client that has been told to bootstrap.
 
@@ -652,6 +724,7 @@ class Session:
         """Called by `Router.close`."""
         self._closed = True
         self._member_keys = ()
+        self._passage = None
         self._join(())
         self.notify()
 
@@ -663,8 +736,8 @@ class Session:
             self._pending = (ordinal, 0)
             self.notify()
 
-    def take(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> list[bytes]:
-        """As `next_batch`, without waiting: [] when there is nothing to give now."""
+    def take(self, limit_bytes: int = DEFAULT_LIMIT_BYTES, *, through: int | None = None) -> list[bytes]:
+        """As `next_batch`, without waiting: [] when there is nothing to give now. `through`: an ordinal to end with."""
         if self._lost or self._router.is_retired:
             raise Fallen
         self.ends = []
@@ -680,8 +753,14 @@ class Session:
             return []
         skip = self._skip(place[0])
         until, change = self._next_turn(place[0]) if self._member_keys else (None, None)
-        keys = router.ring.active(self._keys, place[0])
-        if skip is None:
+        if through is not None and (until is None or until > through):
+            until, change = through + 1, None
+        passage = self._passage
+        if passage is not None:
+            passage.own = self._keys
+            passage.kept = tuple(key for key in passage.kept if key in self._channels)  # what else it has let go since
+        keys = router.ring.active((*self._keys, *(() if passage is None else passage.lost)), place[0])
+        if skip is None and passage is None:
             alike = (*place, limit_bytes, keys, self._readable, self._view, self._is_inside, until)
             batch = router.shared(alike) or router.shared((*alike, self._reader))
             if batch is None:
@@ -710,16 +789,20 @@ class Session:
                 self._view,
                 is_inside=self._is_inside,
                 until=until,
+                passage=passage,
             )
         self.ends = batch.ends
         self._is_inside = batch.is_inside
         self._pending = batch.following
         self._position = batch.position
         if until is not None and (batch.following is None or batch.following[0] >= until):
-            assert change is not None
-            self._pending = (until, 0)
-            self._position = _before(router.ring, self._pending)
-            self.turn = Turn(change, change.xid)
+            if change is None:
+                self._go_on(until, 0)
+            else:
+                is_exact = place[1] == 0 or until > place[0]
+                self._pending = (until, 0)
+                self._position = _before(router.ring, self._pending)
+                self.turn = Turn(change, change.xid, is_exact and self._is_exact(until, change))
         elif batch.following is None:
             self._arm()
         return batch.frames
@@ -731,6 +814,39 @@ class Session:
         comes before. Not at all, when the rows that the session began with are of after it, too.
         """
         ring = self._router.ring
+        passage = self._end_passage(ordinal)
+        unclear = None
+        if passage is not None:
+            found = ring.find(passage.lost, ordinal)
+            unclear = next((one for one in found if passage.is_unclear(ring.get(one))), None)
+        until, change = self._next_change(ordinal, passage)
+        if unclear is not None and (until is None or unclear < until):
+            return unclear, ring.get(unclear).transaction
+        return (None, None) if until is None or change is None else (until, change)
+
+    def _end_passage(self, ordinal: int) -> Passage | None:
+        passage, router = self._passage, self._router
+        if passage is not None:
+            if passage.until is None and router.timeline.streamed_all(passage.snapshot):
+                passage.until = router.ring.next_ordinal
+            if passage.until is not None and ordinal >= passage.until:
+                self._passage = passage = None
+                self._join(self._keys)
+        return passage
+
+    def _is_exact(self, ordinal: int, change: Transaction) -> bool:
+        passage, known_at = self._passage, self._known_at
+        return (
+            change.is_whole
+            and change.reserved > 0
+            and known_at is not None
+            and not known_at.sees(change.xid)
+            and (passage is None or (passage.until is not None and ordinal >= passage.until))
+            and not truncates_memberships(self._router.ring.get(ordinal))
+        )
+
+    def _next_change(self, ordinal: int, passage: Passage | None) -> tuple[int, Transaction] | tuple[None, None]:
+        ring = self._router.ring
         for found in ring.find((*self._member_keys, EVERYONE), ordinal):
             held = ring.get(found)
             if not any(key in held.runs for key in self._member_keys) and not truncates_memberships(held):
@@ -738,7 +854,7 @@ class Session:
             xid = held.transaction.xid
             rows_at, known_at = self._snapshot, self._known_at
             if known_at is not None and known_at.sees(xid):
-                if rows_at is not None and rows_at.sees(xid):
+                if (rows_at is not None and rows_at.sees(xid)) or (passage is not None and passage.snapshot.sees(xid)):
                     continue
                 return ordinal, held.transaction
             return found, held.transaction
@@ -776,6 +892,9 @@ class Session:
         self._snapshot = None
         self._filter_until = None
         self._place = (ordinal, offset)
+        if self._passage is not None:
+            self._passage = None
+            self._join(self._keys)
         self._go_on(ordinal, offset)
         if self._member_keys and not self._closed:
             ring = self._router.ring
@@ -786,7 +905,8 @@ class Session:
 
     def _go_on(self, ordinal: int, offset: int) -> None:
         ring = self._router.ring
-        first = next(ring.find((*self._keys, *self._member_keys), ordinal), None)
+        lost = () if self._passage is None else self._passage.lost
+        first = next(ring.find((*self._keys, *self._member_keys, *lost), ordinal), None)
         if first is None:
             self._pending = None
             self._position = ring.head
@@ -797,7 +917,7 @@ class Session:
             self.notify()
 
     def _join(self, keys: tuple[Key, ...]) -> None:
-        joined = (*keys, *self._member_keys)
+        joined = (*keys, *self._member_keys, *(() if self._passage is None else self._passage.lost))
         wanted = frozenset(joined)
         for key in [key for key in self._channels if key not in wanted]:
             channel = self._channels.pop(key)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from random import Random
+from typing import Any, Final
 
 import aiohttp
 import orjson
+import psycopg
 import pytest
 
 from pgsync.gateway import serve
@@ -14,6 +19,8 @@ from pgsync.push import push
 from pgsync.schema import Field, Model, Ref, Schema
 from tests import postgres
 from tests.acceptance.conftest import Client, Socket, World, config_of, until
+
+SEEDS: Final = int(os.environ.get("PGSYNC_MEMBERSHIP_SEEDS", "3"))
 
 
 class Person(Model):
@@ -104,6 +111,8 @@ class Rows:
     def __init__(self, client: Client, socket: Socket) -> None:
         self.documents: dict[str, Any] = {}
         self.seen: set[str] = set()
+        self.ids: list[int] = []  # of the deltas since rows were loaded
+        self.position = 0  # as it was said last
         self.bootstraps = 0
         self._client = client
         self._socket = socket
@@ -112,10 +121,12 @@ class Rows:
         answer = (await self._client.get("/api/sync/bootstrap")).json
         self.documents = {row["id"]: row for row in answer["models"]["Document"]}
         self.seen |= set(self.documents)
-        await self._answered(answer["lastSyncId"])
+        self.ids.clear()
+        await self._ask(answer["lastSyncId"])
 
-    async def _answered(self, position: int) -> None:
-        await self._take(await self._socket.sync(position))
+    async def _ask(self, position: int) -> None:
+        """As a client does that has loaded rows; the answer comes among the deltas."""
+        await self._socket.send("sync_request", {"lastSyncId": position, "capabilities": [], "protocolVersion": 1})
 
     async def _take(self, payload: Any) -> None:
         if payload.get("requiresBootstrap"):
@@ -123,18 +134,35 @@ class Rows:
             await self.load()
             return
         for delta in payload.get("deltas", [payload] if "modelName" in payload else []):
+            self.ids.append(delta["id"])
             if delta["modelName"] == "Document":
+                row_id = delta["modelId"]
                 if delta["actionType"] == "D":
-                    self.documents.pop(delta["modelId"], None)
-                else:
-                    self.documents[delta["modelId"]] = delta["data"]
+                    self.documents.pop(row_id, None)
+                elif delta["actionType"] == "I" or row_id in self.documents:
+                    self.documents[row_id] = self.documents.get(row_id, {}) | delta["data"]
+                self.seen |= set(self.documents)
 
     async def until(self, *documents: str) -> None:
         """Reads on until these are what it has."""
         while set(self.documents) != set(documents):
-            frame = await self._socket.receive()
-            if frame["type"] in ("delta", "sync_response"):
-                await self._take(frame["payload"])
+            await self._next()
+
+    async def until_there(self, document: str) -> None:
+        """Reads on until it has this one, and what was on the way beside it."""
+        while document not in self.documents:
+            await self._next()
+        head = await self._client.head()
+        await self._ask(head)
+        while self.position < head:
+            await self._next()
+
+    async def _next(self) -> None:
+        frame = await self._socket.receive()
+        if frame["type"] in ("delta", "sync_response"):
+            await self._take(frame["payload"])
+        if frame["type"] == "sync_response":
+            self.position = 0 if frame["payload"].get("requiresBootstrap") else frame["payload"]["currentSyncId"]
 
 
 async def test_a_grant_and_its_end_reach_every_socket_of_the_participant(live: World) -> None:
@@ -161,6 +189,7 @@ async def test_a_grant_and_its_end_reach_every_socket_of_the_participant(live: W
         await his.until("acme-w2", "elsewhere")
         for rows in sessions:
             assert "hidden" not in str(rows._socket.frames)
+            assert rows.bootstraps <= 1  # a change that comes right after another may be told in short
         assert "acme-w1" not in str(others.frames)
 
 
@@ -181,6 +210,102 @@ async def test_what_was_written_between_grant_and_revoke_is_never_shown_after_th
         await rows.until("acme-w2", "end")
         assert "secret" not in str(socket.frames)
         assert not any(document.startswith("secret") for document in rows.seen)
+
+
+async def test_rows_are_told_one_by_one_in_the_place_of_the_change(live: World) -> None:
+    ada = member(live, "ada")
+    grant(live.database, "ada", "w2")
+    async with ada.socket() as socket:
+        rows = Rows(ada, socket)
+        await rows.load()
+        before = await ada.head()
+        with live.database.connect(autocommit=False) as connection:
+            connection.execute(
+                "INSERT INTO members (organization_id, id, person_id, workspace_id) VALUES ('acme', 'm', 'ada', 'w1')"
+            )
+            connection.execute(
+                "INSERT INTO documents (organization_id, id, title, workspace_id) VALUES ('acme', 'b', 'b', 'w1')"
+            )
+            connection.execute("UPDATE documents SET title = 'y' WHERE id = 'acme-w2'")
+        await rows.until("acme-w1", "acme-w2", "b")
+        await rows.until_there("b")
+        assert rows.position == await ada.head()
+        assert rows.bootstraps == 0
+        assert rows.documents["acme-w2"]["title"] == "y"
+        assert rows.ids == sorted(set(rows.ids))
+        assert rows.ids[0] > before
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_whatever_happens_at_once_the_client_has_the_rows_that_it_may_see(live: World, seed: int) -> None:
+    """PGSYNC_MEMBERSHIP_SEEDS=100 for the long form."""
+    random = Random(seed)
+    ada = member(live, "ada")
+    live.database.execute("INSERT INTO workspaces (organization_id, id, name) VALUES ('acme', 'w0', 'x')")
+    grant(live.database, "ada", "w0")
+    workspaces = ("w0", "w1", "w2")
+    async with ada.socket() as socket, ada.socket() as slow:
+        rows, others = Rows(ada, socket), Rows(ada, slow)
+        await rows.load()
+        await others.load()
+
+        def work() -> None:
+            with live.database.connect(autocommit=True) as connection:
+                for step in range(60):
+                    with connection.transaction():
+                        for number in range(random.randint(1, 3)):
+                            _one(connection, random, f"{step}-{number}", workspaces)
+                    if random.random() < 0.2:
+                        time.sleep(random.random() / 10)
+                connection.execute(
+                    "INSERT INTO documents (organization_id, id, title, workspace_id) VALUES ('acme', 'end', 'x', 'w0')"
+                )
+
+        working = asyncio.create_task(asyncio.to_thread(work))
+        await rows.until_there("end")
+        await working
+        await others.until_there("end")
+        shown = (await ada.get("/api/sync/bootstrap")).json["models"]["Document"]
+        expected = {row["id"]: (row["title"], row["workspace_id"]) for row in shown}
+        for one in (rows, others):
+            found = {key: (row["title"], row["workspace_id"]) for key, row in one.documents.items()}
+            assert found == expected
+            assert one.ids == sorted(set(one.ids))
+
+
+def _one(connection: psycopg.Connection[Any], random: Random, name: str, workspaces: Sequence[str]) -> None:
+    workspace = random.choice(workspaces)
+    match random.randrange(7):
+        case 0 | 1:
+            connection.execute(
+                "INSERT INTO members (organization_id, id, person_id, workspace_id) VALUES ('acme', %s, 'ada', %s)"
+                " ON CONFLICT DO NOTHING",
+                (f"ada-{random.choice(workspaces[1:])}", random.choice(workspaces[1:])),
+            )
+        case 2:
+            connection.execute("DELETE FROM members WHERE id = %s", (f"ada-{random.choice(workspaces[1:])}",))
+        case 3:
+            connection.execute(
+                "INSERT INTO documents (organization_id, id, title, workspace_id) VALUES ('acme', %s, 'x', %s)",
+                (name, workspace),
+            )
+        case 4:
+            connection.execute(
+                "UPDATE documents SET workspace_id = %s WHERE organization_id = 'acme' AND id IN"
+                " (SELECT id FROM documents WHERE organization_id = 'acme' ORDER BY md5(id || %s) LIMIT 2)",
+                (workspace, name),
+            )
+        case 5:
+            connection.execute(
+                "UPDATE documents SET title = %s WHERE organization_id = 'acme' AND workspace_id = %s",
+                (name, workspace),
+            )
+        case _:
+            connection.execute(
+                "DELETE FROM documents WHERE organization_id = 'acme' AND id IN"
+                " (SELECT id FROM documents WHERE organization_id = 'acme' ORDER BY md5(id || %s) LIMIT 1)",
+                (name,),
+            )
 
 
 async def test_a_moved_membership_moves_what_is_seen(live: World) -> None:
