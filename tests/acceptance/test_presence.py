@@ -334,3 +334,15 @@ async def test_forged_presence_is_bounded(world: World, monkeypatch: pytest.Monk
     assert all(
         session.payload == {"status": "online"} for p in known._people.values() for session in p.sessions.values()
     )
+
+
+@pytest.mark.parametrize("depth", [200, 251, 253, 600])
+def test_what_is_nested_too_deep_to_be_told_is_left_out(depth: int) -> None:
+    deep: Any = 1
+    for _ in range(depth):
+        deep = {"a": deep}
+    activity = {"entityType": "task", "entityId": "t1", "action": "editing", "meta": {"deep": deep}}
+    for said in ({"deep": deep}, {"activity": activity}):
+        payload = presence.payload_of(said)
+        orjson.dumps({"on": [["1", "acme", payload]]})
+        assert (payload == {"status": "online"}) is (depth > 244)
