@@ -105,6 +105,12 @@ def member(world: World, participant: str) -> Client:
     return world.client(kind="ek", participant=participant)
 
 
+async def bootstrap(client: Client) -> Any:
+    while (reply := await client.get("/api/sync/bootstrap")).status == 503:
+        await asyncio.sleep(0)  # the gateway has lost its connection and says so
+    return reply.json
+
+
 class Rows:
     """What a client of the contract has: deltas applied, and rows loaded anew when it is told to."""
 
@@ -118,7 +124,7 @@ class Rows:
         self._socket = socket
 
     async def load(self) -> None:
-        answer = (await self._client.get("/api/sync/bootstrap")).json
+        answer = await bootstrap(self._client)
         self.documents = {row["id"]: row for row in answer["models"]["Document"]}
         self.seen |= set(self.documents)
         self.ids.clear()
@@ -258,6 +264,10 @@ async def test_whatever_happens_at_once_the_client_has_the_rows_that_it_may_see(
                     if random.random() < 0.2:
                         time.sleep(random.random() / 10)
                 connection.execute(
+                    "INSERT INTO members (organization_id, id, person_id, workspace_id)"
+                    " VALUES ('acme', 'last', 'ada', 'w0')"
+                )
+                connection.execute(
                     "INSERT INTO documents (organization_id, id, title, workspace_id) VALUES ('acme', 'end', 'x', 'w0')"
                 )
 
@@ -265,7 +275,7 @@ async def test_whatever_happens_at_once_the_client_has_the_rows_that_it_may_see(
         await rows.until_there("end")
         await working
         await others.until_there("end")
-        shown = (await ada.get("/api/sync/bootstrap")).json["models"]["Document"]
+        shown = (await bootstrap(ada))["models"]["Document"]
         expected = {row["id"]: (row["title"], row["workspace_id"]) for row in shown}
         for one in (rows, others):
             found = {key: (row["title"], row["workspace_id"]) for key, row in one.documents.items()}
@@ -274,8 +284,25 @@ async def test_whatever_happens_at_once_the_client_has_the_rows_that_it_may_see(
 
 
 def _one(connection: psycopg.Connection[Any], random: Random, name: str, workspaces: Sequence[str]) -> None:
+    match random.randrange(31):
+        case 30:  # a change by which everybody is concerned
+            connection.execute("TRUNCATE members")
+        case 29:  # the gateway has to ask again
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'pgsync gateway reads'"
+            )
+        case 28:
+            connection.execute("DELETE FROM members WHERE person_id = 'ada'")
+        case number:
+            _write(connection, random, number % 7, name, workspaces)
+
+
+def _write(
+    connection: psycopg.Connection[Any], random: Random, kind: int, name: str, workspaces: Sequence[str]
+) -> None:
     workspace = random.choice(workspaces)
-    match random.randrange(7):
+    match kind:
         case 0 | 1:
             connection.execute(
                 "INSERT INTO members (organization_id, id, person_id, workspace_id) VALUES ('acme', %s, 'ada', %s)"
