@@ -29,6 +29,7 @@ from pgsync.models import ActiveSchema, Model
 from pgsync.stream.ring import DEFAULT_GROUP
 from pgsync.stream.timeline import Snapshot
 from pgsync.stream.transaction import Notice
+from pgsync.tasks import TaskGroup
 
 BEAT_SECONDS: Final = 5.0  # a ticket lasts 15 seconds without one
 REFRESH_SECONDS: Final = 15.0
@@ -321,7 +322,7 @@ class ClaimLines:
 
     async def run(self) -> None:
         """Reads what hints are about, keeps tickets, and reads everything now and then; until it is cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._read_hinted())
             tasks.create_task(self._keep_tickets())
             tasks.create_task(self._refresh())

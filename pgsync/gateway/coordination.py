@@ -14,6 +14,7 @@ from pgsync.gateway.presence import Presence
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
 from pgsync.stream.transaction import Notice
+from pgsync.tasks import TaskGroup
 
 RETRY_SECONDS: Final = 1.0
 
@@ -78,7 +79,7 @@ class Coordination:
         try:
             while True:
                 try:
-                    async with asyncio.TaskGroup() as tasks:
+                    async with TaskGroup() as tasks:
                         tasks.create_task(self.lines.run())
                         tasks.create_task(self.presence.run())
                 except* Exception as group:  # noqa: BLE001  # a fault in here must not end what else the gateway does

@@ -29,6 +29,7 @@ from pgsync.gateway.scopes import Scopes
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Fallen
 from pgsync.stream.session import Session, Turn, cursor_decode, cursor_encode
+from pgsync.tasks import TaskGroup
 
 LEASE_SECONDS: Final = 90.0
 OPENING_SECONDS: Final = 1.0
@@ -121,7 +122,7 @@ class Socket:
         """Serves until either side closes. Raises ConnectionError when the client is gone."""
         self._coordination.join(self._member)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 running = (
                     self._send_deltas(),
                     self._run_commits(),

@@ -32,6 +32,7 @@ from pgsync.stream.server import explain_login
 from pgsync.stream.source import Connect, Opened, SlotSource, Source
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Notice, Transaction
+from pgsync.tasks import TaskGroup
 
 CHECKPOINT_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 0.25
@@ -318,7 +319,7 @@ class Feed:
             source = await self._connect(listener)
             try:
                 try:
-                    async with asyncio.TaskGroup() as tasks:
+                    async with TaskGroup() as tasks:
                         tasks.create_task(self._until_stopped(listener))
                         tasks.create_task(self._work(tasks, listener, source))
                 except* _StopError:
@@ -338,7 +339,7 @@ class Feed:
         async with listener.at_rest(STOP_SECONDS / 2):
             raise _StopError
 
-    async def _work(self, tasks: asyncio.TaskGroup, listener: Listener, source: Source) -> None:
+    async def _work(self, tasks: TaskGroup, listener: Listener, source: Source) -> None:
         await self._open(listener, source)
         self._is_connected = True
         tasks.create_task(self._read(listener, source))

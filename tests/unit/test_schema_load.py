@@ -110,7 +110,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_wrong_schema_in_a_file_reports_its_problems(tmp_path: Path) -> None:
-    broken = MODELS.replace("title: str", "title: bytes\n    Name: str")
+    broken = MODELS.replace("title: str", "title: complex\n    Name: str")
     with pytest.raises(SchemaError) as caught:
         load_schema(write(tmp_path, "schema.py", broken))
     assert len(caught.value.problems) == 2
