@@ -827,8 +827,15 @@ class Session:
     def _end_passage(self, ordinal: int) -> Passage | None:
         passage, router = self._passage, self._router
         if passage is not None:
+            ring = router.ring
             if passage.until is None and router.timeline.streamed_all(passage.snapshot):
-                passage.until = router.ring.next_ordinal
+                keys = (*self._keys, *self._member_keys, *passage.lost)
+                seen = (
+                    found
+                    for found in ring.find(keys, ordinal)
+                    if passage.snapshot.sees(ring.get(found).transaction.xid)
+                )
+                passage.until = max(seen, default=ordinal - 1) + 1
             if passage.until is not None and ordinal >= passage.until:
                 self._passage = passage = None
                 self._join(self._keys)
