@@ -23,6 +23,7 @@ MAX_ID_LENGTH: Final = 255
 MAX_OPERATIONS: Final = 500
 MAX_PREMISES: Final = 500
 MAX_SUBSCRIBED_GROUPS: Final = 200
+MAX_DEPTH: Final = 200  # of JSON: orjson writes 254 levels, and ours go around it
 
 ACTIONS: Final = frozenset({"create", "update", "delete", "archive", "unarchive"})
 STALE_MODES: Final = frozenset({"reject", "notify", "overwrite"})
@@ -86,8 +87,26 @@ def parse_json(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise PgsyncError("invalid_json", f"the body is not JSON: {error}") from error
+    check_depth(raw, value)
     check_text(raw, value)
     return value
+
+
+def check_depth(raw: bytes, value: Any) -> None:
+    """Refuses what is nested deeper than an answer that carries it on could be. `value` is what `raw` spells."""
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH + 1:
+            refuse("invalid_body", f"the body is nested deeper than {MAX_DEPTH} levels")
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
 
 
 def check_text(raw: bytes, value: Any) -> None:

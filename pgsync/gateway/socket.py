@@ -315,6 +315,11 @@ class Socket:
             frame = orjson.loads(raw)
         except orjson.JSONDecodeError:
             frame = None
+        try:
+            wire.check_depth(raw, frame)
+        except PgsyncError as error:
+            await self.close(UNSUPPORTED_DATA, error.message)
+            return
         if not isinstance(frame, dict):
             await self.close(UNSUPPORTED_DATA, "a frame is a JSON object")
             return

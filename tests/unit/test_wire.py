@@ -322,3 +322,14 @@ def test_body_that_says_something_else_than_if_match_is_refused(guards: dict[str
     with pytest.raises(PgsyncError) as caught:
         wire.parse_write(orjson.dumps(guards), read_at=7)
     assert caught.value.code == "invalid_body"
+
+
+def test_body_that_no_answer_could_carry_on_is_refused() -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"a":' * levels + b"1" + b"}" * levels
+
+    assert wire.parse_json(nested(wire.MAX_DEPTH)) is not None
+    assert wire.parse_json(b"[" + b",".join([b"{}"] * 1000) + b"]") == [{}] * 1000
+    with pytest.raises(PgsyncError, match="nested deeper") as refused:
+        wire.parse_json(nested(wire.MAX_DEPTH + 1))
+    assert refused.value.code == "invalid_body"
