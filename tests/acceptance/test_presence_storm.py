@@ -53,7 +53,8 @@ class Tab:
                 if payload["kind"] == "leave":
                     assert self.peers.pop(payload["userId"], None) is not None, "leaves who never came"
                 else:
-                    assert (payload["kind"] == "update") == (payload["userId"] in self.peers)
+                    # A peer may be said to enter again; nobody is updated who has not entered.
+                    assert payload["kind"] != "update" or payload["userId"] in self.peers
                     self.peers[payload["userId"]] = payload
 
     def errors(self, tabs: list[Tab], newest: dict[str, str]) -> list[str]:
