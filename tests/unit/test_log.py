@@ -6,20 +6,12 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import psycopg
 import pytest
-import structlog
 
 from pgsync import log
 from pgsync.log import Event
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def logged(level: str = "debug") -> io.StringIO:
