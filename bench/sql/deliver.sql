@@ -1,5 +1,5 @@
 -- Direct writers whose own cost is as small as it can be: what is asked is how fast changes are delivered, not written.
--- Triggers do not fire for them, and nobody waits for the flush of the log; every change is in the log all the same.
+-- Nobody waits for the flush of the log, and (but for one case) our triggers are off; every change is in the log all the same.
 CREATE PROCEDURE bench.update_one_by_one(p_prefix text, p_count integer)
 LANGUAGE plpgsql
 AS $$
