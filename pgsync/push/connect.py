@@ -108,6 +108,7 @@ def _steps(
     urls: dict[str, str],
 ) -> Iterator[Step]:
     info = connection.info
+    yield Step("limits", sqlfiles.read("connect/limits.sql"))
     yield Step("roles", sqlfiles.read("roles.sql"))
     if server.replication_role is not None:
         role = quote(server.replication_role)

@@ -7,8 +7,11 @@
 -- Grants: takes back those of push.sql.
 -- Undo: roles.sql and push.sql; the keys, logs, ledger and claims that were there do not come back.
 -- Run: psql -X -v ON_ERROR_STOP=1 -f revert.sql, when the gateways have been stopped. A second time there is nothing to do.
+-- Nothing but pgsync calls these functions.
+-- squawk-ignore-file ban-drop-function
 BEGIN;
 SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '300s';
 SET LOCAL search_path = '';
 SET LOCAL client_min_messages = 'warning';
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgsync push', 0));

@@ -130,6 +130,8 @@ CREATE TABLE pgsync_private.change (
   organization_id text,
   model text NOT NULL,
   row_id text NOT NULL,
+  -- "char" in quotes is one byte, not character(1).
+  -- squawk-ignore ban-char-field
   op "char" NOT NULL,
   fields text[],
   sync_groups text[],

@@ -3,6 +3,8 @@
 CREATE TABLE pgsync_private.replica_identity_before (
   namespace text NOT NULL,
   table_name text NOT NULL,
+  -- "char" in quotes is one byte, not character(1).
+  -- squawk-ignore ban-char-field
   kind "char" NOT NULL,
   index_name text,
   CONSTRAINT replica_identity_before_pkey PRIMARY KEY (namespace, table_name)

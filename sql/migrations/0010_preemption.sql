@@ -2,6 +2,8 @@
 
 ALTER TABLE pgsync_private.credential
   ADD COLUMN may_preempt boolean NOT NULL DEFAULT false,
+  -- The table has a row per key.
+  -- squawk-ignore constraint-missing-not-valid
   ADD CONSTRAINT credential_may_preempt_check CHECK (NOT may_preempt OR kind <> 'pk');
 COMMENT ON COLUMN pgsync_private.credential.may_preempt IS
   'Granted as claim.preempt, and kept apart from operations, where clients would not understand it.';

@@ -3,6 +3,7 @@
 -- Undo: revert.sql
 BEGIN;
 SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '300s';
 SET LOCAL search_path = '';
 
 
