@@ -25,6 +25,7 @@ MODEL_FUNCTIONS = {
     "lock": "text, boolean",
     "texts": "text, text[]",
     "sees": "text",
+    "saw": "jsonb",
     "diagnose": "jsonb",
     "record": "",
 }
@@ -36,6 +37,7 @@ DISPATCHERS = {
     "lock_row": ("lock_row", "text, text, boolean"),
     "row_texts": ("row_texts", "text, text, text[]"),
     "sees_row": ("sees_row", "text, text"),
+    "seen_as": ("seen_as", "pgsync_private.change, boolean"),
     "diagnose": ("diagnose_model", "text, jsonb"),
     "claim_scope": ("claim_scope", "text, text"),
     "claims_enforced": ("claims_enforced", "text"),
@@ -113,6 +115,8 @@ def render_functions(model: ResolvedModel, schema: ResolvedSchema) -> dict[str, 
     view = _view(model) | {"references": [*_references(model, schema)]}
     result = {}
     for suffix, arguments in MODEL_FUNCTIONS.items():
+        if suffix == "saw" and not view["kept"]:
+            continue
         signature = f"pgsync_generated.{model.name}_{suffix}({arguments})"
         body = sqlfiles.render(f"pgsync_generated/{suffix}.sql", m=view)
         result[signature] = body + _ownership(signature, writer=suffix != "record")
@@ -132,6 +136,8 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
                 "shared": m.tenant_column is None,
                 "enforced": m.claims == "enforced",
                 "preemptible": m.preempt,
+                "grant_literal": literal(m.typename.lower()),
+                "is_kept": bool(_kept_fields(m)),
                 **_archiving(m),
             }
             for m in sorted(models, key=lambda m: m.name)
@@ -287,6 +293,45 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
             if f.column not in (model.id.column, model.tenant_column) and not (f.base and f.name == "updatedAt")
         ],
         **_recorded_key(model, names),
+        **_kept(model),
+    }
+
+
+def _kept_fields(model: ResolvedModel) -> list[ResolvedField]:
+    """The fields that decide who sees a row, where that is more than its organization: the change log keeps them."""
+    if not model.groups and model.expression is None:
+        return []
+    columns = {g.column for g in model.groups}
+    if model.expression is not None:
+        columns.update(model.expression.columns)
+    if model.tenant_column is not None:
+        columns.add(model.tenant_column)
+    return [f for f in model.fields if f.column in columns]
+
+
+def _kept(model: ResolvedModel) -> dict[str, Any]:
+    fields = _kept_fields(model)
+
+    def values(row: str) -> str:
+        pairs = [f"{literal(f.column)}, {kept_value(row, f)}" for f in fields]
+        return f"pg_catalog.jsonb_build_object({', '.join(pairs)})"
+
+    def kept_value(row: str, f: ResolvedField) -> str:
+        value = f"{row}.{quote(f.column)}"
+        # A rule asks of JSON only whether it is there.
+        return f"CASE WHEN {value} IS NOT NULL THEN '{{}}'::jsonb END" if f.kind is Kind.JSON else value
+
+    def changed(f: ResolvedField) -> str:
+        new, old = f"NEW.{quote(f.column)}", f"OLD.{quote(f.column)}"
+        return f"({new} IS NULL) <> ({old} IS NULL)" if f.kind is Kind.JSON else f"{new} IS DISTINCT FROM {old}"
+
+    return {
+        "kept": [{"column": quote(f.column), "type": f.sql_type} for f in fields],
+        "kept_names": ", ".join(literal(f.column) for f in fields),
+        "kept_floats": any(f.kind is Kind.FLOAT for f in fields),
+        "kept_changed": " OR ".join(changed(f) for f in fields),
+        "kept_old": values("OLD"),
+        "kept_new": values("NEW"),
     }
 
 

@@ -6,6 +6,9 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_record()
   VOLATILE
   SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
+{% if m.kept_floats %}
+  SET extra_float_digits = '1' -- what is kept is judged later, so no digit may be lost
+{% endif %}
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
@@ -18,7 +21,7 @@ BEGIN
   v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN {{ m.old_tenant }} ELSE {{ m.new_tenant }} END));
   IF TG_OP = 'UPDATE' THEN
     IF {{ m.key_unchanged }} THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups{{ ", old_row, new_row" if m.kept }}, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         {{ m.new_tenant }},
         '{{ m.name }}',
@@ -32,6 +35,10 @@ BEGIN
           ]::text[],
           NULL),
         {{ m.both_groups }},
+{% if m.kept %}
+        CASE WHEN {{ m.kept_changed }} THEN {{ m.kept_old }} END,
+        {{ m.kept_new }},
+{% endif %}
         v_commit,
         v_actor_kind,
         v_actor_id,
@@ -41,12 +48,12 @@ BEGIN
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES ({{ m.old_tenant }}, '{{ m.name }}', {{ m.old_id }}, 'D', {{ m.old_groups }}, v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups{{ ", old_row" if m.kept }}, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES ({{ m.old_tenant }}, '{{ m.name }}', {{ m.old_id }}, 'D', {{ m.old_groups }}{{ ", " ~ m.kept_old if m.kept }}, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES ({{ m.new_tenant }}, '{{ m.name }}', {{ m.new_id }}, 'I', {{ m.new_groups }}, v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups{{ ", new_row" if m.kept }}, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES ({{ m.new_tenant }}, '{{ m.name }}', {{ m.new_id }}, 'I', {{ m.new_groups }}{{ ", " ~ m.kept_new if m.kept }}, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END

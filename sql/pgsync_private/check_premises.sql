@@ -57,6 +57,10 @@ BEGIN
       v_change := NULL;
     END IF;
     IF v_change.xid IS NOT NULL THEN
+      -- Who may write the row and not read it learns that it has changed, or his write would be lost or lose another.
+      IF NOT pgsync.may_read((pgsync_generated.resolve_model(v_planned.model_key))[2]) THEN
+        v_change := pgsync_private.unattributed_change(v_change);
+      END IF;
       IF v_planned.on_stale <> 'notify' THEN
         RETURN pg_catalog.jsonb_build_object('refused', pgsync_private.stale_refusal(
           v_change, v_planned.model_key, v_planned.id, NULL, v_planned.read_at,

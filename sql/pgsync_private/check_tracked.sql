@@ -52,6 +52,12 @@ BEGIN
       AND t.organization_id = v_organization
       AND t.participant_kind = v_kind
   LOOP
+    -- What the caller has lost since, or has not with this credential, he is told nothing of.
+    CONTINUE WHEN CASE v_tracked.sync_group
+      WHEN '' THEN NOT COALESCE(pgsync.may_read((pgsync_generated.resolve_model(v_tracked.model_key))[2]), false)
+      WHEN 'default' THEN false
+      ELSE NOT pgsync.holds_group(v_tracked.sync_group)
+    END;
     v_change := pgsync_private.unseen_change(
       v_organization, NULLIF(v_tracked.model, ''), NULLIF(v_tracked.row_id, ''), NULLIF(v_tracked.sync_group, ''), NULL, v_tracked.evidence,
       v_kind, v_participant);

@@ -1,5 +1,6 @@
 -- The refusal of a commit whose premise does not hold. The gateway replaces observedXid by the sync id of that transaction, or of the commit
--- observedCommit in it. Where no row or model can be named (a truncated table, a forgotten past), there is a *.
+-- observedCommit in it. Where no row or model can be named (a truncated table, a forgotten past,
+-- what the caller may not know), there is a *.
 CREATE OR REPLACE FUNCTION pgsync_private.stale_refusal(
   p_change pgsync_private.change,
   p_model_key text,
@@ -26,7 +27,7 @@ AS $function$
         'model', CASE WHEN p_group IS NULL THEN p_model_key ELSE COALESCE(pgsync_private.model_key((p_change).model), '*') END,
         'id', CASE WHEN p_group IS NULL THEN p_id ELSE COALESCE(NULLIF((p_change).row_id, ''), '*') END,
         'group', p_group,
-        'observedXid', CASE WHEN (p_change).op <> '?' THEN (p_change).xid::text END,
+        'observedXid', CASE WHEN (p_change).op NOT IN ('?', '*') THEN (p_change).xid::text END,
         'observedCommit', (p_change).server_tx_id))),
       'readAt', p_read_at)
       || CASE WHEN p_operation IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('operation', p_operation) END);

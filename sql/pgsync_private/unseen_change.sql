@@ -2,7 +2,10 @@
 -- A change is seen if its transaction was visible in the evidence's snapshot or is listed in seen (or its commit in seenCommits).
 -- p_id names a row, p_group a group; the other is null. p_fields: only changes of these fields count for a row that was updated (null: any
 -- change counts); a creation, deletion or truncation always counts. Changes of the participant p_except_kind/p_except_id are left out.
--- Evidence older than the change log sees nothing: xid is then the log's floor and op is '?'.
+-- Only what the caller, whose identity has been set, would have been told counts: a row that he saw neither before nor after a change is to
+-- him as one that is not there, and one that entered or left what he sees was created or deleted. For a group, his grants decide, too.
+-- Evidence older than the change log sees nothing: xid is then the log's floor and op is '?'. A change of which is not known who saw it, because
+-- it is older than that knowledge, counts without saying more (op *).
 -- enable_seqscan is off because a partition that was empty when it was last analyzed looks free to scan to a cached plan.
 CREATE OR REPLACE FUNCTION pgsync_private.unseen_change(
   p_organization text,
@@ -29,6 +32,7 @@ DECLARE
   v_seen_commits text[] := ARRAY(SELECT s.s FROM pg_catalog.jsonb_array_elements_text(COALESCE(p_evidence -> 'seenCommits', '[]')) AS s(s));
   v_unseen xid8 := (p_evidence ->> 'unseen')::xid8;
   v_change pgsync_private.change;
+  v_seen_as text;
 BEGIN
   SELECT s.value::xid8
   INTO v_floor
@@ -47,40 +51,54 @@ BEGIN
   END IF;
 
   IF p_group IS NULL THEN
-    SELECT c.*
-    INTO v_change
-    FROM pgsync_private.change AS c
-    WHERE c.row_id = ANY (ARRAY[p_id, ''])
-      AND c.model = p_model
-      AND c.xid >= v_oldest
-      AND (c.organization_id IS NULL OR c.organization_id = p_organization)
-      AND (NOT pg_catalog.pg_visible_in_snapshot(c.xid, v_snapshot) OR c.xid = v_unseen)
-      AND c.xid <> ALL (v_seen)
-      AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
-      AND (p_fields IS NULL OR c.op <> 'U' OR c.fields && p_fields)
-      AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
-    ORDER BY c.seq DESC
-    LIMIT 1;
+    FOR v_change IN
+      SELECT c.*
+      FROM pgsync_private.change AS c
+      WHERE c.row_id = ANY (ARRAY[p_id, ''])
+        AND c.model = p_model
+        AND c.xid >= v_oldest
+        AND (c.organization_id IS NULL OR c.organization_id = p_organization)
+        AND (NOT pg_catalog.pg_visible_in_snapshot(c.xid, v_snapshot) OR c.xid = v_unseen)
+        AND c.xid <> ALL (v_seen)
+        AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
+        AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
+      ORDER BY c.seq DESC
+    LOOP
+      v_seen_as := pgsync_generated.seen_as(v_change, false);
+      CONTINUE WHEN v_seen_as = 'N';
+      CONTINUE WHEN v_seen_as <> 'E' AND p_fields IS NOT NULL AND v_change.op = 'U' AND NOT v_change.fields && p_fields;
+      IF v_seen_as = '?' AND NOT pgsync_generated.sees_row(p_model, p_id) THEN
+        RETURN pgsync_private.unattributed_change(v_change);
+      END IF;
+      RETURN v_change;
+    END LOOP;
   ELSE
-    SELECT c.*
-    INTO v_change
-    FROM pgsync_private.change AS c
-    WHERE c.xid >= v_oldest
-      AND (c.organization_id IS NULL OR c.organization_id = p_organization)
-      AND (
-        p_group = ANY (c.sync_groups)
-        OR c.op = 'T'
-        OR (c.sync_groups IS NULL AND c.organization_id IS NOT NULL AND p_group = 'org:' || c.organization_id)
-        OR (c.sync_groups IS NULL AND c.organization_id IS NULL AND p_group = 'default')
-      )
-      AND (NOT pg_catalog.pg_visible_in_snapshot(c.xid, v_snapshot) OR c.xid = v_unseen)
-      AND c.xid <> ALL (v_seen)
-      AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
-      AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
-    ORDER BY c.seq DESC
-    LIMIT 1;
+    FOR v_change IN
+      SELECT c.*
+      FROM pgsync_private.change AS c
+      WHERE c.xid >= v_oldest
+        AND (c.organization_id IS NULL OR c.organization_id = p_organization)
+        AND (
+          p_group = ANY (c.sync_groups)
+          OR c.op = 'T'
+          OR (c.sync_groups IS NULL AND c.organization_id IS NOT NULL AND p_group = 'org:' || c.organization_id)
+          OR (c.sync_groups IS NULL AND c.organization_id IS NULL AND p_group = 'default')
+        )
+        AND (NOT pg_catalog.pg_visible_in_snapshot(c.xid, v_snapshot) OR c.xid = v_unseen)
+        AND c.xid <> ALL (v_seen)
+        AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
+        AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
+      ORDER BY c.seq DESC
+    LOOP
+      v_seen_as := pgsync_generated.seen_as(v_change, true);
+      CONTINUE WHEN v_seen_as = 'N';
+      IF v_seen_as = '?' THEN
+        RETURN pgsync_private.unattributed_change(v_change);
+      END IF;
+      RETURN v_change;
+    END LOOP;
   END IF;
-  RETURN v_change;
+  RETURN NULL;
 END
 $function$;
 

@@ -448,6 +448,40 @@ REVOKE ALL ON FUNCTION pgsync_generated.comment_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_sees(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.comment_sees(text) IS '[pgsync model=comments hash=9dc23709839988c9]';
 
+-- function pgsync_generated.comment_saw(jsonb)
+-- Whether the caller, whose identity has been set, saw a row of comments when it had these values: what the policies say of it, without grants.
+-- p_row: what the change log keeps. Null: not known, because an earlier version of the schema kept other columns.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_saw(p_row jsonb)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+  IF NOT p_row ?& ARRAY['organization_id', 'private', 'author_id'] THEN
+    RETURN NULL;
+  END IF;
+  RETURN EXISTS (
+    SELECT
+    FROM pg_catalog.jsonb_to_record(p_row) AS t(
+      organization_id text,
+      private boolean,
+      author_id text
+    )
+    WHERE organization_id = (SELECT pgsync.organization_id())
+      AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
+      AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.comment_saw(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_saw(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_saw(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_saw(jsonb) IS '[pgsync model=comments hash=3db95cfbe979e899]';
+
 -- function pgsync_generated.comment_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
 CREATE OR REPLACE FUNCTION pgsync_generated.comment_diagnose(p_data jsonb)
@@ -514,7 +548,7 @@ BEGIN
   v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'comment',
@@ -531,6 +565,8 @@ BEGIN
           ]::text[],
           NULL),
         NULL,
+        CASE WHEN NEW.organization_id IS DISTINCT FROM OLD.organization_id OR NEW.private IS DISTINCT FROM OLD.private OR NEW.author_id IS DISTINCT FROM OLD.author_id THEN pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'private', OLD.private, 'author_id', OLD.author_id) END,
+        pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'private', NEW.private, 'author_id', NEW.author_id),
         v_commit,
         v_actor_kind,
         v_actor_id,
@@ -540,12 +576,12 @@ BEGIN
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'comment', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, old_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'comment', OLD.id, 'D', NULL, pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'private', OLD.private, 'author_id', OLD.author_id), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'comment', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, new_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'comment', NEW.id, 'I', NULL, pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'private', NEW.private, 'author_id', NEW.author_id), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -553,7 +589,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.comment_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=9a5da96895a7f368]';
+COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=46aac3b5734d6484]';
 
 
 -- ===== projects: functions =====
@@ -2268,6 +2304,74 @@ ALTER FUNCTION pgsync_generated.sees_row(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.sees_row(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.sees_row(text, text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=bcaa228ae88f2f63]';
+
+-- function pgsync_generated.seen_as(pgsync_private.change, boolean)
+-- How the caller, whose identity has been set, saw the row of a change, as the stream would have told him: B before it and after it, E before
+-- or after it only (it left or entered), N neither, ? when that is not known any more. A change of a whole table is told to everybody: B.
+-- p_by_grant: of a model that the caller has no grant to read, nothing is told: N.
+CREATE OR REPLACE FUNCTION pgsync_generated.seen_as(p_change pgsync_private.change, p_by_grant boolean)
+  RETURNS text
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_before boolean;
+  v_after boolean;
+BEGIN
+  IF p_change.model = 'comment' THEN
+    IF p_by_grant AND NOT pgsync.may_read('comment') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    IF p_change.old_row IS NULL AND p_change.new_row IS NULL THEN
+      RETURN '?';
+    END IF;
+    v_after := CASE WHEN p_change.new_row IS NULL THEN false ELSE pgsync_generated.comment_saw(p_change.new_row) END;
+    v_before := CASE
+      WHEN p_change.old_row IS NOT NULL THEN pgsync_generated.comment_saw(p_change.old_row)
+      WHEN p_change.op = 'U' THEN v_after
+      ELSE false
+    END;
+    RETURN CASE
+      WHEN v_before AND v_after THEN 'B'
+      WHEN v_before OR v_after THEN 'E'
+      WHEN v_before IS NULL OR v_after IS NULL THEN '?'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'project' THEN
+    IF p_by_grant AND NOT pgsync.may_read('project') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'task' THEN
+    IF p_by_grant AND NOT pgsync.may_read('task') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  RETURN 'N';
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) IS '[pgsync hash=78efbdd35e5b5d20]';
 
 -- function pgsync_generated.diagnose(text, jsonb)
 -- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].

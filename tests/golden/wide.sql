@@ -1448,6 +1448,41 @@ REVOKE ALL ON FUNCTION pgsync_generated.document_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_sees(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.document_sees(text) IS '[pgsync model=documents hash=6d652fe397e19bba]';
 
+-- function pgsync_generated.document_saw(jsonb)
+-- Whether the caller, whose identity has been set, saw a row of documents when it had these values: what the policies say of it, without grants.
+-- p_row: what the change log keeps. Null: not known, because an earlier version of the schema kept other columns.
+CREATE OR REPLACE FUNCTION pgsync_generated.document_saw(p_row jsonb)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+  IF NOT p_row ?& ARRAY['organization_id', 'workspace_id', 'owner_id', 'secret'] THEN
+    RETURN NULL;
+  END IF;
+  RETURN EXISTS (
+    SELECT
+    FROM pg_catalog.jsonb_to_record(p_row) AS t(
+      organization_id text,
+      workspace_id text,
+      owner_id text,
+      secret boolean
+    )
+    WHERE organization_id = (SELECT pgsync.organization_id())
+      AND ('workspace:' || workspace_id = ANY ((SELECT pgsync.sync_groups())::text[]) OR 'inbox:' || owner_id = ANY ((SELECT pgsync.sync_groups())::text[]))
+      AND (((NOT secret) OR (owner_id = (SELECT pgsync.participant_id()))))
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.document_saw(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.document_saw(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.document_saw(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.document_saw(jsonb) IS '[pgsync model=documents hash=614741b29c990184]';
+
 -- function pgsync_generated.document_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
 CREATE OR REPLACE FUNCTION pgsync_generated.document_diagnose(p_data jsonb)
@@ -1526,7 +1561,7 @@ BEGIN
   v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'document',
@@ -1545,6 +1580,8 @@ BEGIN
           ]::text[],
           NULL),
         pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id, 'workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL),
+        CASE WHEN NEW.organization_id IS DISTINCT FROM OLD.organization_id OR NEW.workspace_id IS DISTINCT FROM OLD.workspace_id OR NEW.owner_id IS DISTINCT FROM OLD.owner_id OR NEW.secret IS DISTINCT FROM OLD.secret THEN pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'workspace_id', OLD.workspace_id, 'owner_id', OLD.owner_id, 'secret', OLD.secret) END,
+        pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'workspace_id', NEW.workspace_id, 'owner_id', NEW.owner_id, 'secret', NEW.secret),
         v_commit,
         v_actor_kind,
         v_actor_id,
@@ -1554,12 +1591,12 @@ BEGIN
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'document', OLD.id::text, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, old_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'document', OLD.id::text, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL), pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'workspace_id', OLD.workspace_id, 'owner_id', OLD.owner_id, 'secret', OLD.secret), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'document', NEW.id::text, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, new_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'document', NEW.id::text, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id], NULL), pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'workspace_id', NEW.workspace_id, 'owner_id', NEW.owner_id, 'secret', NEW.secret), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1567,7 +1604,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.document_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=57df28e0e7166ead]';
+COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=f4ad6cf3b51d0860]';
 
 
 -- ===== folders: functions =====
@@ -4264,6 +4301,38 @@ REVOKE ALL ON FUNCTION pgsync_generated.workspace_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_sees(text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.workspace_sees(text) IS '[pgsync model=workspaces hash=b5d1e799056d32da]';
 
+-- function pgsync_generated.workspace_saw(jsonb)
+-- Whether the caller, whose identity has been set, saw a row of workspaces when it had these values: what the policies say of it, without grants.
+-- p_row: what the change log keeps. Null: not known, because an earlier version of the schema kept other columns.
+CREATE OR REPLACE FUNCTION pgsync_generated.workspace_saw(p_row jsonb)
+  RETURNS boolean
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+  IF NOT p_row ?& ARRAY['id', 'organization_id'] THEN
+    RETURN NULL;
+  END IF;
+  RETURN EXISTS (
+    SELECT
+    FROM pg_catalog.jsonb_to_record(p_row) AS t(
+      id text,
+      organization_id text
+    )
+    WHERE organization_id = (SELECT pgsync.organization_id())
+      AND 'workspace:' || id = ANY ((SELECT pgsync.sync_groups())::text[])
+  );
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.workspace_saw(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.workspace_saw(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_saw(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.workspace_saw(jsonb) IS '[pgsync model=workspaces hash=7ab307072681ef7d]';
+
 -- function pgsync_generated.workspace_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
 CREATE OR REPLACE FUNCTION pgsync_generated.workspace_diagnose(p_data jsonb)
@@ -4318,7 +4387,7 @@ BEGIN
   v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
   IF TG_OP = 'UPDATE' THEN
     IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
       VALUES (
         NEW.organization_id,
         'workspace',
@@ -4333,6 +4402,8 @@ BEGIN
           ]::text[],
           NULL),
         pg_catalog.array_remove(ARRAY['workspace:' || NEW.id, 'workspace:' || OLD.id], NULL),
+        CASE WHEN NEW.id IS DISTINCT FROM OLD.id OR NEW.organization_id IS DISTINCT FROM OLD.organization_id THEN pg_catalog.jsonb_build_object('id', OLD.id, 'organization_id', OLD.organization_id) END,
+        pg_catalog.jsonb_build_object('id', NEW.id, 'organization_id', NEW.organization_id),
         v_commit,
         v_actor_kind,
         v_actor_id,
@@ -4342,12 +4413,12 @@ BEGIN
     END IF;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'workspace', OLD.id, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, old_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (OLD.organization_id, 'workspace', OLD.id, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.id], NULL), pg_catalog.jsonb_build_object('id', OLD.id, 'organization_id', OLD.organization_id), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'workspace', NEW.id, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.id], NULL), v_commit, v_actor_kind, v_actor_id, v_role);
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, new_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (NEW.organization_id, 'workspace', NEW.id, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.id], NULL), pg_catalog.jsonb_build_object('id', NEW.id, 'organization_id', NEW.organization_id), v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -4355,7 +4426,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=6647525bfb003add]';
+COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=0132264f2edd6ede]';
 
 
 -- ===== locks =====
@@ -6531,6 +6602,148 @@ ALTER FUNCTION pgsync_generated.sees_row(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.sees_row(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.sees_row(text, text) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_generated.sees_row(text, text) IS '[pgsync hash=e8e62c893fa59449]';
+
+-- function pgsync_generated.seen_as(pgsync_private.change, boolean)
+-- How the caller, whose identity has been set, saw the row of a change, as the stream would have told him: B before it and after it, E before
+-- or after it only (it left or entered), N neither, ? when that is not known any more. A change of a whole table is told to everybody: B.
+-- p_by_grant: of a model that the caller has no grant to read, nothing is told: N.
+CREATE OR REPLACE FUNCTION pgsync_generated.seen_as(p_change pgsync_private.change, p_by_grant boolean)
+  RETURNS text
+  LANGUAGE plpgsql
+  STABLE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_before boolean;
+  v_after boolean;
+BEGIN
+  IF p_change.model = 'counter' THEN
+    IF p_by_grant AND NOT pgsync.may_read('counter') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'country' THEN
+    IF p_by_grant AND NOT pgsync.may_read('country') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN 'B';
+  END IF;
+  IF p_change.model = 'document' THEN
+    IF p_by_grant AND NOT pgsync.may_read('document') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    IF p_change.old_row IS NULL AND p_change.new_row IS NULL THEN
+      RETURN '?';
+    END IF;
+    v_after := CASE WHEN p_change.new_row IS NULL THEN false ELSE pgsync_generated.document_saw(p_change.new_row) END;
+    v_before := CASE
+      WHEN p_change.old_row IS NOT NULL THEN pgsync_generated.document_saw(p_change.old_row)
+      WHEN p_change.op = 'U' THEN v_after
+      ELSE false
+    END;
+    RETURN CASE
+      WHEN v_before AND v_after THEN 'B'
+      WHEN v_before OR v_after THEN 'E'
+      WHEN v_before IS NULL OR v_after IS NULL THEN '?'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'folder' THEN
+    IF p_by_grant AND NOT pgsync.may_read('folder') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'membership' THEN
+    IF p_by_grant AND NOT pgsync.may_read('membership') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'person' THEN
+    IF p_by_grant AND NOT pgsync.may_read('person') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'type_sample' THEN
+    IF p_by_grant AND NOT pgsync.may_read('typesample') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'watch' THEN
+    IF p_by_grant AND NOT pgsync.may_read('watch') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    RETURN CASE
+      WHEN p_change.organization_id = pgsync.organization_id() AND pgsync.holds_group('org:' || p_change.organization_id) THEN 'B'
+      ELSE 'N'
+    END;
+  END IF;
+  IF p_change.model = 'workspace' THEN
+    IF p_by_grant AND NOT pgsync.may_read('workspace') THEN
+      RETURN 'N';
+    ELSIF p_change.row_id = '' THEN
+      RETURN 'B';
+    END IF;
+    IF p_change.old_row IS NULL AND p_change.new_row IS NULL THEN
+      RETURN '?';
+    END IF;
+    v_after := CASE WHEN p_change.new_row IS NULL THEN false ELSE pgsync_generated.workspace_saw(p_change.new_row) END;
+    v_before := CASE
+      WHEN p_change.old_row IS NOT NULL THEN pgsync_generated.workspace_saw(p_change.old_row)
+      WHEN p_change.op = 'U' THEN v_after
+      ELSE false
+    END;
+    RETURN CASE
+      WHEN v_before AND v_after THEN 'B'
+      WHEN v_before OR v_after THEN 'E'
+      WHEN v_before IS NULL OR v_after IS NULL THEN '?'
+      ELSE 'N'
+    END;
+  END IF;
+  RETURN 'N';
+END
+$function$;
+
+ALTER FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.seen_as(pgsync_private.change, boolean) IS '[pgsync hash=229b53d44f87500d]';
 
 -- function pgsync_generated.diagnose(text, jsonb)
 -- Which fields of the data do not convert to their column's type: [{"field", "message"}, ..].

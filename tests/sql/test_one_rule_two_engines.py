@@ -346,7 +346,7 @@ def _compare(dsn: str, gateway_dsn: str, rules: Sequence[str], rows: Sequence[di
         texts = {row_id: dict(zip(COLUMNS, values, strict=True)) for row_id, *values in found}
         active = _active(admin)
     triples = 0
-    with psycopg.connect(gateway_dsn, autocommit=True) as gateway:
+    with psycopg.connect(gateway_dsn, autocommit=True) as gateway, psycopg.connect(dsn, autocommit=True) as admin:
         for reader, (number, text) in itertools.product(READERS, enumerate(rules)):
             model = next(m for m in active.models if m.table == f"ruled{number}")
             rule = rule_of(model)
@@ -365,6 +365,7 @@ def _compare(dsn: str, gateway_dsn: str, rules: Sequence[str], rows: Sequence[di
                     sql.Identifier(model.table),
                 )
                 told: dict[str, bool | None] = dict(gateway.execute(said).fetchall())
+            assert _seen_in_log(admin, reader, model.name) == seen, f"seed {seed}: {text!r} for {reader}"
             for row_id, row in texts.items():
                 triples += 1
                 where = f"seed {seed}: {text!r} for {reader} on {row}"
@@ -372,6 +373,18 @@ def _compare(dsn: str, gateway_dsn: str, rules: Sequence[str], rows: Sequence[di
                 if row_id in told:
                     assert verdict(row, reader) is told[row_id], where
     return triples
+
+
+def _seen_in_log(admin: psycopg.Connection[Any], reader: Reader, model: str) -> set[str]:
+    """The rows that the change log says the reader saw enter: premises are judged by what it keeps of their values."""
+    with admin.transaction():
+        admin.execute("SELECT pgsync.set_identity_v1(%s)", [_identity(reader)])
+        query = (
+            "SELECT c.row_id FROM pgsync_private.change AS c WHERE c.model = %s AND c.op = 'I'"
+            " AND c.seq > (SELECT max(t.seq) FROM pgsync_private.change AS t WHERE t.model = c.model AND t.op = 'T')"
+            " AND pgsync_generated.seen_as(c, true) = 'E'"
+        )
+        return {row_id for (row_id,) in admin.execute(query, [model]).fetchall()}
 
 
 def _fill(admin: psycopg.Connection[Any], table: str, rows: Sequence[dict[str, str | None]]) -> None:

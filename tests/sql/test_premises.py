@@ -324,16 +324,130 @@ def test_archiving_sets_the_field_and_is_refused_without_one(tasks: World, ada: 
     assert refused(ada.write("archive", "tasks", "t1")).code == "commit_operation_unsupported"
 
 
-def test_values_of_a_row_that_the_caller_may_not_read_are_not_told(tasks: World, ada: Caller) -> None:
+# --- what one does not see -------------------------------------------------------------------------------------------
+
+
+def comment(author: str, *, private: bool, body: str = "first") -> dict[str, Any]:
+    return {"body": body, "private": private, "author_id": author, "task_id": "t1"}
+
+
+def stale_by(caller: Caller, proof: Any, premise: dict[str, Any], mode: str) -> Any:
+    """What a premise answers; by reject the refusal, else the notifications, without the transaction."""
+    operation: dict[str, Any] = {"action": "create", "model": "projects", "id": new_key(), "data": {"name": "x"}}
+    if mode == "track":
+        answer = commit(caller, proof, track=[premise])
+    elif mode == "readAt":
+        operation |= {"model": "comments", "id": premise["id"], "data": comment("ada", private=True), "readAt": 7}
+        answer = commit(caller, proof, operations=[operation])
+    else:
+        answer = commit(caller, proof, operations=[operation], reads=[{**premise, "onStale": mode}])
+    if isinstance(answer, Refusal):
+        conflicts = [{k: v for k, v in c.items() if not k.startswith("observed")} for c in answer.more["conflicts"]]
+        return answer.code, answer.message, conflicts
+    return [{k: v for k, v in n.items() if not k.startswith("observed")} for n in answer.get("notifications", ())]
+
+
+@pytest.mark.parametrize("mode", ["reject", "notify", "track", "readAt"])
+@pytest.mark.parametrize("fields", [None, ["body"], ["private"]])
+def test_premise_on_a_row_that_one_never_sees_is_one_on_a_missing_row(
+    tasks: World, ada: Caller, mode: str, fields: list[str] | None
+) -> None:
     bob = tasks.caller("acme", "bob")
-    ok(bob.create("comments", "c1", {"body": "first", "private": True, "author_id": "bob", "task_id": "t1"}))
-    ok(commit(ada, None, track=[{"model": "comments", "id": "c1"}]))
+    ok(bob.create("comments", "gone", comment("bob", private=True)))
+    ok(bob.create("comments", "changed", comment("bob", private=True)))
+    proof = evidence(tasks)
+    ok(bob.create("comments", "new", comment("bob", private=True)))
+    ok(bob.update("comments", "changed", {"body": "secret"}))
+    ok(bob.delete("comments", "gone"))
+    for row_id in ("new", "changed", "gone", "missing"):
+        premise: dict[str, Any] = {"model": "comments", "id": row_id, "readAt": 7}
+        premise |= {} if fields is None else {"fields": fields}
+        assert stale_by(ada, proof, premise, mode) == [], row_id
+
+
+@pytest.mark.parametrize("mode", ["reject", "notify", "track"])
+@pytest.mark.parametrize("fields", [None, ["body"]])
+def test_row_that_left_what_one_sees_is_stale_as_a_deleted_one_is(
+    tasks: World, ada: Caller, mode: str, fields: list[str] | None
+) -> None:
+    bob = tasks.caller("acme", "bob")
+    for row_id in ("left", "gone", "hidden"):
+        ok(bob.create("comments", row_id, comment("bob", private=False)))
+    proof = evidence(tasks)
+    ok(bob.update("comments", "left", {"private": True}))
+    ok(bob.update("comments", "left", {"body": "secret"}))
+    ok(bob.delete("comments", "gone"))
+    premise: dict[str, Any] = {"model": "comments", "readAt": 7}
+    premise |= {} if fields is None else {"fields": fields}
+    left, gone = (stale_by(ada, proof, {**premise, "id": row_id}, mode) for row_id in ("left", "gone"))
+    assert left
+    assert json.dumps(left).replace('left"', 'gone"').replace("/left", "/gone") == json.dumps(gone)
+    assert "secret" not in json.dumps(left)
+    proof = evidence(tasks)
+    ok(bob.update("comments", "left", {"body": "more"}))
+    assert stale_by(ada, proof, {**premise, "id": "left"}, mode) == []
+    ok(bob.update("comments", "left", {"private": False}))
+    assert stale_by(ada, proof, {**premise, "id": "left"}, mode)
+
+
+@pytest.mark.parametrize("mode", ["reject", "notify", "track"])
+def test_group_premise_counts_what_its_reader_sees(tasks: World, ada: Caller, mode: str) -> None:
+    bob, spy = tasks.caller("acme", "bob"), tasks.caller("acme", "spy", operations=("project.create", "project.read"))
+    ok(bob.create("comments", "c1", comment("bob", private=True)))
+    proof = evidence(tasks)
     ok(bob.update("comments", "c1", {"body": "secret"}))
-    (told,) = ok(ada.update("tasks", "t1", {"title": "x"}))["notifications"]
-    assert told["currentTexts"] == {}
-    assert told["writtenBy"] == {"kind": "system", "id": "*"}
-    assert "fields" not in told["target"]
-    assert "secret" not in json.dumps(told)
+    ok(bob.delete("comments", "c1"))
+    group = {"group": "org:acme", "readAt": 7}
+    assert stale_by(ada, proof, group, mode) == []
+    proof = evidence(tasks)
+    ok(bob.create("comments", "c2", comment("bob", private=False)))
+    ok(bob.update("comments", "c2", {"private": True}))
+    assert "c2" in json.dumps(stale_by(ada, proof, group, mode))
+    assert stale_by(spy, proof, group, mode) == [], "a model that it may not read"
+
+
+def test_group_premise_that_one_holds_no_more_tells_nothing(tasks: World, ada: Caller) -> None:
+    team = tasks.caller("acme", "zoe", "team:red")
+    ok(commit(team, None, track=[{"group": "team:red"}, {"group": "org:acme"}]))
+    outside = tasks.caller("acme", "zoe")
+    tasks.sql("TRUNCATE comments; SELECT 1")
+    told = ok(outside.update("tasks", "t1", {"title": "x"}))["notifications"]
+    assert [one["group"] for one in told] == ["org:acme"]
+
+
+def test_tracked_row_of_a_model_that_one_may_not_read_tells_nothing(tasks: World, ada: Caller) -> None:
+    ok(commit(ada, None, track=[{"model": "tasks", "id": "t1"}]))
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "bob"}))
+    narrow = tasks.caller("acme", "ada", operations=("project.create",))
+    assert "notifications" not in ok(narrow.create("projects", "p1", {"name": "p"}))
+    assert len(ok(ada.update("tasks", "t2", {"title": "x"}))["notifications"]) == 1
+
+
+def test_who_may_write_and_not_read_learns_that_a_row_has_changed_and_no_more(tasks: World, ada: Caller) -> None:
+    writer = tasks.caller("acme", "zoe", operations=("task.update",))
+    proof = evidence(tasks)
+    ok(tasks.caller("acme", "bob").update("tasks", "t1", {"title": "secret"}))
+    answer = refused(commit(writer, proof, operations=[update("t1", {"title": "x"}, readAt=7)]))
+    assert answer.more["conflicts"] == [{"model": "tasks", "id": "t1"}]
+    (told,) = ok(commit(writer, proof, operations=[update("t1", {"title": "x"}, readAt=7, onStale="notify")]))[
+        "notifications"
+    ]
+    assert (told["writtenBy"], told["currentTexts"]) == ({"kind": "system", "id": "*"}, {})
+    assert "observedXid" not in told
+
+
+def test_change_of_which_is_not_known_who_saw_it_counts_and_says_no_more(tasks: World, ada: Caller) -> None:
+    bob = tasks.caller("acme", "bob")
+    ok(bob.create("comments", "c1", comment("bob", private=True)))
+    proof = evidence(tasks)
+    ok(bob.update("comments", "c1", {"body": "secret"}))
+    tasks.sql("UPDATE pgsync_private.change SET old_row = NULL, new_row = NULL RETURNING 1")
+    for premise in ({"model": "comments", "id": "c1", "readAt": 7}, {"group": "org:acme", "readAt": 7}):
+        (told,) = stale_by(ada, proof, premise, "notify")
+        assert told["writtenBy"] == {"kind": "system", "id": "*"}
+        assert told["target"]["id"] == ("*" if "group" in premise else "c1")
+        (told,) = ok(commit(ada, proof, track=[premise]))["notifications"]
+        assert "observedXid" not in told
 
 
 def test_premise_tells_nothing_of_a_model_that_one_may_not_read(tasks: World, ada: Caller) -> None:
