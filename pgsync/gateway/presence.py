@@ -208,22 +208,26 @@ class _Person:
 
 
 class _News:
-    """That a participant has come, has changed or has gone, made into a frame when it is sent."""
+    """That a participant has come, has changed or has gone, made into a frame when it is sent.
 
-    __slots__ = ("_left", "kind", "member", "person")
+    `knows`: when it is sent, the client believes that the participant is there. News may take the place of others that
+    were never sent, so that is not what the news itself says.
+    """
 
-    def __init__(self, kind: str, person: _Person, member: Member, left: bytes | None = None) -> None:
-        self.kind = kind
-        self.person = person
-        self.member = member
+    __slots__ = ("_left", "_member", "_person", "knows")
+
+    def __init__(self, person: _Person, member: Member, left: bytes | None, *, knows: bool) -> None:
+        self.knows = knows
+        self._person = person
+        self._member = member
         self._left = left
 
     def __call__(self) -> bytes | None:
         if self._left is not None:
-            return self._left
-        if not self.person.shown.is_seen_by(self.member):
+            return self._left if self.knows else None
+        if not self._person.shown.is_seen_by(self._member):
             return None
-        return self.person.frame(self.kind, self.member, self.person.shown)
+        return self._person.frame("update" if self.knows else "enter", self._member, self._person.shown)
 
 
 @dataclass(slots=True)
@@ -417,9 +421,8 @@ class Presence:
     def _tell(self, member: Member, kind: str, person: _Person, left: bytes | None = None) -> None:
         key = ("presence", person.participant)
         waiting = member.outbox.waiting(key)
-        if kind == "update" and isinstance(waiting, _News) and waiting.kind == "enter":
-            kind = "enter"
-        member.outbox.put(_News(kind, person, member, left if kind == "leave" else None), key=key)
+        knows = waiting.knows if isinstance(waiting, _News) else kind != "enter"
+        member.outbox.put(_News(person, member, left if kind == "leave" else None, knows=knows), key=key)
 
     # --- other gateways -----------------------------------------------------------------------------------------------
 

@@ -53,8 +53,7 @@ class Tab:
                 if payload["kind"] == "leave":
                     assert self.peers.pop(payload["userId"], None) is not None, "leaves who never came"
                 else:
-                    # A peer may be said to enter again; nobody is updated who has not entered.
-                    assert payload["kind"] != "update" or payload["userId"] in self.peers
+                    assert (payload["kind"] == "update") == (payload["userId"] in self.peers), payload
                     self.peers[payload["userId"]] = payload
 
     def errors(self, tabs: list[Tab], newest: dict[str, str]) -> list[str]:
