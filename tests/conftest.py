@@ -31,6 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+LONG = ("--oracle-steps", "--race-rounds", "--rules", "--all-changes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever asks for a long form waits for it."""
+    if config.option.timeout is None and any(config.getoption(name) for name in LONG):
+        config.option.timeout = 0
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     return f"postgres: {postgres.describe(config.getoption('--postgres'))}"
 
