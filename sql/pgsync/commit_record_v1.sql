@@ -15,7 +15,7 @@ BEGIN
     SELECT pgsync_private.commit_record_json(c)
     FROM pgsync_private.commit AS c
     WHERE c.key = p_key
-      AND c.organization_id = p_identity ->> 'organizationId'
+      AND c.organization_id IS NOT DISTINCT FROM p_identity ->> 'organizationId' -- not by the index on it and the time
       AND pgsync_private.may_see_commit(c)
     ORDER BY
       (c.participant_kind = pgsync.participant_kind() AND c.participant_id = pgsync.participant_id()) DESC,
