@@ -288,12 +288,11 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         ],
         "texts": [{"literal": literal(f.name), "column": quote(f.column)} for f in model.fields],
         "recorded": [
-            {"literal": literal(f.name), "changed": _changed(f)}
-            for f in model.fields
-            if f.column not in (model.id.column, model.tenant_column) and not (f.base and f.name == "updatedAt")
+            {"literal": literal(f.name), "changed": _changed(f)} for f in model.fields if _is_recorded(model, f)
         ],
         **_recorded_key(model, names),
         **_kept(model),
+        **_recorded_anyway(model),
     }
 
 
@@ -408,6 +407,24 @@ def _changed(f: ResolvedField) -> str:
     if f.sql_type == "json":  # no equality operator
         return f"NEW.{column}::text IS DISTINCT FROM OLD.{column}::text"
     return f"NEW.{column} IS DISTINCT FROM OLD.{column}"
+
+
+def _is_recorded(model: ResolvedModel, f: ResolvedField) -> bool:
+    return f.column not in (model.id.column, model.tenant_column) and not (f.base and f.name == "updatedAt")
+
+
+def _recorded_anyway(model: ResolvedModel) -> dict[str, Any]:
+    """What the change log needs of a row whose table has been changed by hand; literals."""
+    recorded = [[f.column, f.name] for f in model.fields if _is_recorded(model, f)]
+    needed = [model.id.column, *filter(None, (model.tenant_column,)), *(g.column for g in model.groups)]
+    return {
+        "columns": ", ".join(f"{quote(f.column)} {f.sql_type}" for f in model.fields),
+        "needed_columns": f"ARRAY[{', '.join(map(literal, dict.fromkeys(needed)))}]",
+        "recorded_literal": literal(json.dumps(recorded, ensure_ascii=False)),
+        "id_literal": literal(model.id.column),
+        "tenant_literal": literal(model.tenant_column) if model.tenant_column is not None else "",
+        "groups": [{"kind": literal(f"{g.kind}:"), "column": literal(g.column)} for g in model.groups],
+    }
 
 
 def _recorded_key(model: ResolvedModel, names: TableNames) -> dict[str, str]:

@@ -283,7 +283,26 @@ class _Altering:
         if column.sql_type == f.sql_type:
             self._values(f, was)
 
+    def _is_elsewhere(self, f: ResolvedField) -> bool:
+        """Whether the field had a column, which is gone, and one of its type has come that is no field's."""
+        if self.before is None or self.wishes.allows(f"{self.model.key}.{f.name}"):
+            return False
+        known = self.before.field_of_column(f.column)
+        if known is None:
+            return False
+        used = {g.column for g in self.model.fields} | {g.column for g in self.before.fields}
+        found = [n for n, c in self.table.columns.items() if n not in used and c.sql_type == known.sql_type]
+        if found:
+            self._refuse(
+                f"column {f.column} is gone, or has another name by hand (no field has {', '.join(found)}): give field"
+                f" {known.name} its new name in the schema and say --rename {self.model.key}.{known.name}:NAME, rename"
+                f" the column back, or say --allow {self.model.key}.{f.name} for a new, empty column"
+            )
+        return bool(found)
+
     def _add(self, f: ResolvedField) -> None:
+        if self._is_elsewhere(f):
+            return
         backfill = self.wishes.backfill_of(self.model.key, f.name)
         needs_value = is_not_null(self.model, f) and not f.base and f.default is None and not f.identity
         if needs_value and backfill is None and self._holds("true", "there are rows"):

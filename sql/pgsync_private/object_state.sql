@@ -26,12 +26,16 @@ BEGIN
       ORDER BY f.oid::pg_catalog.regprocedure::text)
     INTO v_state
     FROM pg_catalog.pg_proc AS f
-    JOIN pg_catalog.pg_namespace AS n
-      ON n.oid = f.pronamespace
-    WHERE CASE p_kind
-      WHEN 'function' THEN f.oid = pg_catalog.to_regprocedure(p_identity)
-      ELSE n.nspname = pg_catalog.split_part(p_identity, '/', 1) AND f.proname || '.sql' = pg_catalog.split_part(p_identity, '/', 2)
-    END;
+    WHERE f.oid = ANY ( -- by the indexes of pg_proc: a push asks of every function that there is
+      CASE p_kind
+        WHEN 'function' THEN ARRAY[pg_catalog.to_regprocedure(p_identity)::oid]
+        ELSE ARRAY(
+          SELECT n.oid
+          FROM pg_catalog.pg_proc AS n
+          WHERE n.proname = pg_catalog.regexp_replace(p_identity, '^.*/|[.]sql$', '', 'g')
+            AND n.pronamespace = pg_catalog.to_regnamespace(pg_catalog.split_part(p_identity, '/', 1))::oid
+        )
+      END);
     RETURN pg_catalog.md5(v_state);
   END IF;
 

@@ -529,6 +529,10 @@ COMMENT ON FUNCTION pgsync_generated.comment_diagnose(jsonb) IS '[pgsync model=c
 
 -- function pgsync_generated.comment_record()
 -- Trigger, after every change of a row of comments by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, organization_id text, body text, private boolean, author_id text, task_id text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.comment_record()
   RETURNS trigger
@@ -543,18 +547,24 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old_row jsonb;
+  v_new_row jsonb;
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'comment',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.body IS DISTINCT FROM OLD.body THEN 'body' END,
             CASE WHEN NEW.private IS DISTINCT FROM OLD.private THEN 'private' END,
@@ -563,25 +573,58 @@ BEGIN
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        CASE WHEN NEW.organization_id IS DISTINCT FROM OLD.organization_id OR NEW.private IS DISTINCT FROM OLD.private OR NEW.author_id IS DISTINCT FROM OLD.author_id THEN pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'private', OLD.private, 'author_id', OLD.author_id) END,
-        pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'private', NEW.private, 'author_id', NEW.author_id),
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_old_row := CASE WHEN NEW.organization_id IS DISTINCT FROM OLD.organization_id OR NEW.private IS DISTINCT FROM OLD.private OR NEW.author_id IS DISTINCT FROM OLD.author_id THEN pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'private', OLD.private, 'author_id', OLD.author_id) END;
+        v_new_row := pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'private', NEW.private, 'author_id', NEW.author_id);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := OLD.organization_id;
+      v_old_row := pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'private', OLD.private, 'author_id', OLD.author_id);
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NEW.organization_id;
+      v_new_row := pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'private', NEW.private, 'author_id', NEW.author_id);
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('comment', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_row := NULL; -- who saw it is not known
+    v_new_row := NULL;
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["body", "body"], ["private", "private"], ["author_id", "author_id"], ["task_id", "task_id"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'comment', v_new_id, 'U', v_fields, v_new_groups, v_old_row, v_new_row, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, old_row, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'comment', OLD.id, 'D', NULL, pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'private', OLD.private, 'author_id', OLD.author_id), v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'comment', v_old_id, 'D', v_old_groups, v_old_row, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, new_row, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'comment', NEW.id, 'I', NULL, pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'private', NEW.private, 'author_id', NEW.author_id), v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'comment', v_new_id, 'I', v_new_groups, v_new_row, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -589,7 +632,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.comment_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=46aac3b5734d6484]';
+COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments hash=152f2ebe4d4ef160]';
 
 
 -- ===== projects: functions =====
@@ -941,6 +984,10 @@ COMMENT ON FUNCTION pgsync_generated.project_diagnose(jsonb) IS '[pgsync model=p
 
 -- function pgsync_generated.project_record()
 -- Trigger, after every change of a row of projects by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, organization_id text, name text, description text, archived boolean, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.project_record()
   RETURNS trigger
@@ -955,18 +1002,22 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'project',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.name IS DISTINCT FROM OLD.name THEN 'name' END,
             CASE WHEN NEW.description IS DISTINCT FROM OLD.description THEN 'description' END,
@@ -974,23 +1025,52 @@ BEGIN
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := OLD.organization_id;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NEW.organization_id;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('project', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["name", "name"], ["description", "description"], ["archived", "archived"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'project', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'project', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'project', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'project', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'project', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -998,7 +1078,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.project_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=1e3f87ee07db7e85]';
+COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects hash=02bc08ef5e5e650c]';
 
 
 -- ===== tasks: functions =====
@@ -1449,6 +1529,10 @@ COMMENT ON FUNCTION pgsync_generated.task_diagnose(jsonb) IS '[pgsync model=task
 
 -- function pgsync_generated.task_record()
 -- Trigger, after every change of a row of tasks by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, organization_id text, title text, status text, priority integer, due date, tags text[], assignee_id text, project_id text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.task_record()
   RETURNS trigger
@@ -1463,18 +1547,22 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'task',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.title IS DISTINCT FROM OLD.title THEN 'title' END,
             CASE WHEN NEW.status IS DISTINCT FROM OLD.status THEN 'status' END,
@@ -1486,23 +1574,52 @@ BEGIN
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := OLD.organization_id;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NEW.organization_id;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('task', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["title", "title"], ["status", "status"], ["priority", "priority"], ["due", "due"], ["tags", "tags"], ["assignee_id", "assignee_id"], ["project_id", "project_id"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'task', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'task', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'task', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'task', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'task', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1510,7 +1627,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.task_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=67c88958e7675f54]';
+COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=d5ccd47200a44d12]';
 
 
 -- ===== locks =====

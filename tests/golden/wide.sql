@@ -607,6 +607,10 @@ COMMENT ON FUNCTION pgsync_generated.counter_diagnose(jsonb) IS '[pgsync model=c
 
 -- function pgsync_generated.counter_record()
 -- Trigger, after every change of a row of counters by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id integer, organization_id text, label text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.counter_record()
   RETURNS trigger
@@ -621,40 +625,73 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'counter',
-        NEW.id::text,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.label IS DISTINCT FROM OLD.label THEN 'label' END,
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id::text;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id::text;
+      v_old_tenant := OLD.organization_id;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id::text;
+      v_new_tenant := NEW.organization_id;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('counter', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["label", "label"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'counter', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'counter', OLD.id::text, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'counter', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'counter', NEW.id::text, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'counter', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -662,7 +699,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.counter_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.counter_record() IS '[pgsync model=counters hash=829c106c5cb49b05]';
+COMMENT ON FUNCTION pgsync_generated.counter_record() IS '[pgsync model=counters hash=3a5b105a00338270]';
 
 
 -- ===== countries: functions =====
@@ -949,6 +986,10 @@ COMMENT ON FUNCTION pgsync_generated.country_diagnose(jsonb) IS '[pgsync model=c
 
 -- function pgsync_generated.country_record()
 -- Trigger, after every change of a row of countries by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, name text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.country_record()
   RETURNS trigger
@@ -963,38 +1004,69 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN NULL ELSE NULL END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NULL,
-        'country',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.name IS DISTINCT FROM OLD.name THEN 'name' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NULL;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := NULL;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NULL;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('country', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["name", "name"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'country', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NULL, 'country', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'country', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NULL, 'country', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'country', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1002,7 +1074,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.country_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.country_record() IS '[pgsync model=countries hash=fe8be9f6db93ef57]';
+COMMENT ON FUNCTION pgsync_generated.country_record() IS '[pgsync model=countries hash=a4575b875dff112e]';
 
 
 -- ===== documents: functions =====
@@ -1542,6 +1614,10 @@ COMMENT ON FUNCTION pgsync_generated.document_diagnose(jsonb) IS '[pgsync model=
 
 -- function pgsync_generated.document_record()
 -- Trigger, after every change of a row of documents by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id bigint, organization_id text, workspace_id text, folder uuid, owner_id text, secret boolean, position integer, kind text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.document_record()
   RETURNS trigger
@@ -1556,18 +1632,24 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old_row jsonb;
+  v_new_row jsonb;
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'document',
-        NEW.id::text,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.workspace_id IS DISTINCT FROM OLD.workspace_id THEN 'workspace_id' END,
             CASE WHEN NEW.folder IS DISTINCT FROM OLD.folder THEN 'folder' END,
@@ -1578,25 +1660,66 @@ BEGIN
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id, 'workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL),
-        CASE WHEN NEW.organization_id IS DISTINCT FROM OLD.organization_id OR NEW.workspace_id IS DISTINCT FROM OLD.workspace_id OR NEW.owner_id IS DISTINCT FROM OLD.owner_id OR NEW.secret IS DISTINCT FROM OLD.secret THEN pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'workspace_id', OLD.workspace_id, 'owner_id', OLD.owner_id, 'secret', OLD.secret) END,
-        pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'workspace_id', NEW.workspace_id, 'owner_id', NEW.owner_id, 'secret', NEW.secret),
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_groups := pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id, 'workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL);
+        v_old_row := CASE WHEN NEW.organization_id IS DISTINCT FROM OLD.organization_id OR NEW.workspace_id IS DISTINCT FROM OLD.workspace_id OR NEW.owner_id IS DISTINCT FROM OLD.owner_id OR NEW.secret IS DISTINCT FROM OLD.secret THEN pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'workspace_id', OLD.workspace_id, 'owner_id', OLD.owner_id, 'secret', OLD.secret) END;
+        v_new_row := pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'workspace_id', NEW.workspace_id, 'owner_id', NEW.owner_id, 'secret', NEW.secret);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id::text;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id::text;
+      v_old_tenant := OLD.organization_id;
+      v_old_groups := pg_catalog.array_remove(ARRAY['workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL);
+      v_old_row := pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'workspace_id', OLD.workspace_id, 'owner_id', OLD.owner_id, 'secret', OLD.secret);
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id::text;
+      v_new_tenant := NEW.organization_id;
+      v_new_groups := pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id], NULL);
+      v_new_row := pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'workspace_id', NEW.workspace_id, 'owner_id', NEW.owner_id, 'secret', NEW.secret);
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id', 'workspace_id', 'owner_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('document', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_row := NULL; -- who saw it is not known
+    v_new_row := NULL;
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["workspace_id", "workspace_id"], ["folder", "folder"], ["owner_id", "owner_id"], ["secret", "secret"], ["position", "order"], ["kind", "kind"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+    v_old_groups := pg_catalog.array_remove(ARRAY['workspace:' || (v_old ->> 'workspace_id'), 'inbox:' || (v_old ->> 'owner_id')], NULL);
+    v_new_groups := pg_catalog.array_remove(ARRAY['workspace:' || (v_new ->> 'workspace_id'), 'inbox:' || (v_new ->> 'owner_id')], NULL);
+    IF v_is_same THEN
+      v_new_groups := v_new_groups || v_old_groups;
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'document', v_new_id, 'U', v_fields, v_new_groups, v_old_row, v_new_row, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, old_row, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'document', OLD.id::text, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.workspace_id, 'inbox:' || OLD.owner_id], NULL), pg_catalog.jsonb_build_object('organization_id', OLD.organization_id, 'workspace_id', OLD.workspace_id, 'owner_id', OLD.owner_id, 'secret', OLD.secret), v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'document', v_old_id, 'D', v_old_groups, v_old_row, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, new_row, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'document', NEW.id::text, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.workspace_id, 'inbox:' || NEW.owner_id], NULL), pg_catalog.jsonb_build_object('organization_id', NEW.organization_id, 'workspace_id', NEW.workspace_id, 'owner_id', NEW.owner_id, 'secret', NEW.secret), v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'document', v_new_id, 'I', v_new_groups, v_new_row, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -1604,7 +1727,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.document_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=f4ad6cf3b51d0860]';
+COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documents hash=6dd40a2b8f0fc891]';
 
 
 -- ===== folders: functions =====
@@ -1968,6 +2091,10 @@ COMMENT ON FUNCTION pgsync_generated.folder_diagnose(jsonb) IS '[pgsync model=fo
 
 -- function pgsync_generated.folder_record()
 -- Trigger, after every change of a row of folders by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id uuid, tenant text, parent_id uuid, label text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.folder_record()
   RETURNS trigger
@@ -1982,41 +2109,74 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.tenant ELSE NEW.tenant END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.tenant IS NOT DISTINCT FROM OLD.tenant AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.tenant,
-        'folder',
-        NEW.id::text,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.tenant IS NOT DISTINCT FROM OLD.tenant AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.parent_id IS DISTINCT FROM OLD.parent_id THEN 'parentId' END,
             CASE WHEN NEW.label IS DISTINCT FROM OLD.label THEN 'label' END,
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.tenant;
+        v_new_id := NEW.id::text;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id::text;
+      v_old_tenant := OLD.tenant;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id::text;
+      v_new_tenant := NEW.tenant;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'tenant'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('folder', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'tenant';
+    v_new_tenant := v_new ->> 'tenant';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["parent_id", "parentId"], ["label", "label"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'folder', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.tenant, 'folder', OLD.id::text, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'folder', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.tenant, 'folder', NEW.id::text, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'folder', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -2024,7 +2184,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.folder_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.folder_record() IS '[pgsync model=folders hash=278b3abf46f17cde]';
+COMMENT ON FUNCTION pgsync_generated.folder_record() IS '[pgsync model=folders hash=b96dd3d5ae805514]';
 
 
 -- ===== memberships: functions =====
@@ -2417,6 +2577,10 @@ COMMENT ON FUNCTION pgsync_generated.membership_diagnose(jsonb) IS '[pgsync mode
 
 -- function pgsync_generated.membership_record()
 -- Trigger, after every change of a row of memberships by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, organization_id text, person_id uuid, workspace_id text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.membership_record()
   RETURNS trigger
@@ -2431,41 +2595,74 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'membership',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.person_id IS DISTINCT FROM OLD.person_id THEN 'person_id' END,
             CASE WHEN NEW.workspace_id IS DISTINCT FROM OLD.workspace_id THEN 'workspace_id' END,
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := OLD.organization_id;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NEW.organization_id;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('membership', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["person_id", "person_id"], ["workspace_id", "workspace_id"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'membership', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'membership', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'membership', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'membership', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'membership', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -2473,7 +2670,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.membership_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.membership_record() IS '[pgsync model=memberships hash=0f93dcc44cf72b5b]';
+COMMENT ON FUNCTION pgsync_generated.membership_record() IS '[pgsync model=memberships hash=286ead1897bdd3e4]';
 
 
 -- ===== persons: functions =====
@@ -2807,6 +3004,10 @@ COMMENT ON FUNCTION pgsync_generated.person_diagnose(jsonb) IS '[pgsync model=pe
 
 -- function pgsync_generated.person_record()
 -- Trigger, after every change of a row of persons by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id uuid, organization_id text, name text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.person_record()
   RETURNS trigger
@@ -2821,40 +3022,73 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'person',
-        NEW.id::text,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.name IS DISTINCT FROM OLD.name THEN 'name' END,
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id::text;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id::text;
+      v_old_tenant := OLD.organization_id;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id::text;
+      v_new_tenant := NEW.organization_id;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('person', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["name", "name"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'person', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'person', OLD.id::text, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'person', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'person', NEW.id::text, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'person', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -2862,7 +3096,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.person_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.person_record() IS '[pgsync model=persons hash=08395526f19770d7]';
+COMMENT ON FUNCTION pgsync_generated.person_record() IS '[pgsync model=persons hash=e6b97b62d1e2c909]';
 
 
 -- ===== samples: functions =====
@@ -3525,6 +3759,10 @@ COMMENT ON FUNCTION pgsync_generated.type_sample_diagnose(jsonb) IS '[pgsync mod
 
 -- function pgsync_generated.type_sample_record()
 -- Trigger, after every change of a row of samples by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, organization_id text, text text, flag boolean, small integer, large bigint, exact numeric, ratio double precision, moment timestamp with time zone, day date, ref uuid, document jsonb, words text[], numbers integer[], bigs bigint[], flags boolean[], exacts numeric[], ratios double precision[], moments timestamp with time zone[], days date[], refs uuid[], text_or text, flag_or boolean, large_or bigint, exact_or numeric, ratio_or double precision, words_or text[], document_or jsonb, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_record()
   RETURNS trigger
@@ -3539,18 +3777,22 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'type_sample',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.text IS DISTINCT FROM OLD.text THEN 'text' END,
             CASE WHEN NEW.flag IS DISTINCT FROM OLD.flag THEN 'flag' END,
@@ -3581,23 +3823,52 @@ BEGIN
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := OLD.organization_id;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NEW.organization_id;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('type_sample', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["text", "text"], ["flag", "flag"], ["small", "small"], ["large", "large"], ["exact", "exact"], ["ratio", "ratio"], ["moment", "moment"], ["day", "day"], ["ref", "ref"], ["document", "document"], ["words", "words"], ["numbers", "numbers"], ["bigs", "bigs"], ["flags", "flags"], ["exacts", "exacts"], ["ratios", "ratios"], ["moments", "moments"], ["days", "days"], ["refs", "refs"], ["text_or", "textOr"], ["flag_or", "flagOr"], ["large_or", "largeOr"], ["exact_or", "exactOr"], ["ratio_or", "ratioOr"], ["words_or", "wordsOr"], ["document_or", "documentOr"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'type_sample', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'type_sample', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'type_sample', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'type_sample', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'type_sample', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -3605,7 +3876,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.type_sample_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.type_sample_record() IS '[pgsync model=samples hash=4fbd719a4f5f3feb]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_record() IS '[pgsync model=samples hash=60b7120fb9dcd39a]';
 
 
 -- ===== watches: functions =====
@@ -3943,6 +4214,10 @@ COMMENT ON FUNCTION pgsync_generated.watch_diagnose(jsonb) IS '[pgsync model=wat
 
 -- function pgsync_generated.watch_record()
 -- Trigger, after every change of a row of watches by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, organization_id text, watcher_id integer, workspace_id text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.watch_record()
   RETURNS trigger
@@ -3957,41 +4232,74 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'watch',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.watcher_id IS DISTINCT FROM OLD.watcher_id THEN 'watcherId' END,
             CASE WHEN NEW.workspace_id IS DISTINCT FROM OLD.workspace_id THEN 'workspace_id' END,
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        NULL,
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := OLD.organization_id;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NEW.organization_id;
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('watch', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["watcher_id", "watcherId"], ["workspace_id", "workspace_id"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'watch', v_new_id, 'U', v_fields, v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'watch', OLD.id, 'D', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'watch', v_old_id, 'D', v_old_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'watch', NEW.id, 'I', NULL, v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'watch', v_new_id, 'I', v_new_groups, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -3999,7 +4307,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.watch_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.watch_record() IS '[pgsync model=watches hash=c1e8b855739b2a32]';
+COMMENT ON FUNCTION pgsync_generated.watch_record() IS '[pgsync model=watches hash=e6cfba89889d2152]';
 
 
 -- ===== workspaces: functions =====
@@ -4368,6 +4676,10 @@ COMMENT ON FUNCTION pgsync_generated.workspace_diagnose(jsonb) IS '[pgsync model
 
 -- function pgsync_generated.workspace_record()
 -- Trigger, after every change of a row of workspaces by anybody: writes it to the change log, in the same transaction.
+-- Made for the columns id text, organization_id text, name text, country_id text, created_at timestamp with time zone, updated_at timestamp with time zone, created_by text.
+-- When somebody has dropped, renamed or retyped one of them by hand, his writes go on: fields that cannot be compared any more count as changed,
+-- and where nobody can say which row it was or whose, all rows count as changed. Other errors do not occur in the guarded block, which writes
+-- nothing and so costs no transaction id.
 -- SECURITY DEFINER: any role may write the table, only we write the change log.
 CREATE OR REPLACE FUNCTION pgsync_generated.workspace_record()
   RETURNS trigger
@@ -4382,43 +4694,90 @@ DECLARE
   v_actor_kind text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_kind', true) END;
   v_actor_id text := CASE WHEN v_commit IS NOT NULL THEN pg_catalog.current_setting('pgsync.participant_id', true) END;
   v_role text := pgsync_private.role_name();
+  v_is_same boolean := false;
+  v_fields text[];
+  v_old_id text;
+  v_old_tenant text;
+  v_old_groups text[];
+  v_new_id text;
+  v_new_tenant text;
+  v_new_groups text[];
+  v_old_row jsonb;
+  v_new_row jsonb;
+  v_old jsonb;
+  v_new jsonb;
 BEGIN
-  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
-  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END));
-  IF TG_OP = 'UPDATE' THEN
-    IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
-      INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
-      VALUES (
-        NEW.organization_id,
-        'workspace',
-        NEW.id,
-        'U',
-        pg_catalog.array_remove(
+  BEGIN
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW.organization_id IS NOT DISTINCT FROM OLD.organization_id AND NEW.id = OLD.id THEN
+        v_is_same := true;
+        v_fields := pg_catalog.array_remove(
           ARRAY[
             CASE WHEN NEW.name IS DISTINCT FROM OLD.name THEN 'name' END,
             CASE WHEN NEW.country_id IS DISTINCT FROM OLD.country_id THEN 'country_id' END,
             CASE WHEN NEW.created_at IS DISTINCT FROM OLD.created_at THEN 'createdAt' END,
             CASE WHEN NEW.created_by IS DISTINCT FROM OLD.created_by THEN 'createdBy' END
           ]::text[],
-          NULL),
-        pg_catalog.array_remove(ARRAY['workspace:' || NEW.id, 'workspace:' || OLD.id], NULL),
-        CASE WHEN NEW.id IS DISTINCT FROM OLD.id OR NEW.organization_id IS DISTINCT FROM OLD.organization_id THEN pg_catalog.jsonb_build_object('id', OLD.id, 'organization_id', OLD.organization_id) END,
-        pg_catalog.jsonb_build_object('id', NEW.id, 'organization_id', NEW.organization_id),
-        v_commit,
-        v_actor_kind,
-        v_actor_id,
-        v_role
-      );
+          NULL);
+        v_new_groups := pg_catalog.array_remove(ARRAY['workspace:' || NEW.id, 'workspace:' || OLD.id], NULL);
+        v_old_row := CASE WHEN NEW.id IS DISTINCT FROM OLD.id OR NEW.organization_id IS DISTINCT FROM OLD.organization_id THEN pg_catalog.jsonb_build_object('id', OLD.id, 'organization_id', OLD.organization_id) END;
+        v_new_row := pg_catalog.jsonb_build_object('id', NEW.id, 'organization_id', NEW.organization_id);
+        v_new_tenant := NEW.organization_id;
+        v_new_id := NEW.id;
+      END IF;
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'INSERT' THEN
+      v_old_id := OLD.id;
+      v_old_tenant := OLD.organization_id;
+      v_old_groups := pg_catalog.array_remove(ARRAY['workspace:' || OLD.id], NULL);
+      v_old_row := pg_catalog.jsonb_build_object('id', OLD.id, 'organization_id', OLD.organization_id);
+    END IF;
+    IF NOT v_is_same AND TG_OP <> 'DELETE' THEN
+      v_new_id := NEW.id;
+      v_new_tenant := NEW.organization_id;
+      v_new_groups := pg_catalog.array_remove(ARRAY['workspace:' || NEW.id], NULL);
+      v_new_row := pg_catalog.jsonb_build_object('id', NEW.id, 'organization_id', NEW.organization_id);
+    END IF;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation THEN -- no such column, or not of the type that this session has met it with
+    v_old := CASE WHEN TG_OP <> 'INSERT' THEN pg_catalog.to_jsonb(OLD) END;
+    v_new := CASE WHEN TG_OP <> 'DELETE' THEN pg_catalog.to_jsonb(NEW) END;
+    IF NOT COALESCE(v_new, v_old) ?& ARRAY['id', 'organization_id'] THEN
+      INSERT INTO pgsync_private.change (model, row_id, op, server_tx_id, role_name)
+      VALUES ('workspace', '', 'T', v_commit, v_role);
       RETURN NULL;
     END IF;
+    v_old_id := v_old ->> 'id';
+    v_new_id := v_new ->> 'id';
+    v_old_row := NULL; -- who saw it is not known
+    v_new_row := NULL;
+    v_old_tenant := v_old ->> 'organization_id';
+    v_new_tenant := v_new ->> 'organization_id';
+    v_is_same := COALESCE((v_new_tenant, v_new_id) IS NOT DISTINCT FROM (v_old_tenant, v_old_id), false);
+    IF v_is_same THEN
+      v_fields := pgsync_private.changed_fields(v_old, v_new, '[["name", "name"], ["country_id", "country_id"], ["created_at", "createdAt"], ["created_by", "createdBy"]]');
+    END IF;
+    v_old_groups := pg_catalog.array_remove(ARRAY['workspace:' || (v_old ->> 'id')], NULL);
+    v_new_groups := pg_catalog.array_remove(ARRAY['workspace:' || (v_new ->> 'id')], NULL);
+    IF v_is_same THEN
+      v_new_groups := v_new_groups || v_old_groups;
+    END IF;
+  END;
+
+  -- Whoever commits with a premise on a whole group waits for the writers of the organization that are under way, and they for him.
+  v_ignored := pg_catalog.pg_advisory_xact_lock_shared(
+    pgsync_private.organization_lock(CASE WHEN TG_OP = 'DELETE' THEN v_old_tenant ELSE v_new_tenant END));
+  IF v_is_same THEN
+    INSERT INTO pgsync_private.change (organization_id, model, row_id, op, fields, sync_groups, old_row, new_row, server_tx_id, actor_kind, actor_id, role_name)
+    VALUES (v_new_tenant, 'workspace', v_new_id, 'U', v_fields, v_new_groups, v_old_row, v_new_row, v_commit, v_actor_kind, v_actor_id, v_role);
+    RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, old_row, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (OLD.organization_id, 'workspace', OLD.id, 'D', pg_catalog.array_remove(ARRAY['workspace:' || OLD.id], NULL), pg_catalog.jsonb_build_object('id', OLD.id, 'organization_id', OLD.organization_id), v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_old_tenant, 'workspace', v_old_id, 'D', v_old_groups, v_old_row, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   IF TG_OP <> 'DELETE' THEN
     INSERT INTO pgsync_private.change (organization_id, model, row_id, op, sync_groups, new_row, server_tx_id, actor_kind, actor_id, role_name)
-    VALUES (NEW.organization_id, 'workspace', NEW.id, 'I', pg_catalog.array_remove(ARRAY['workspace:' || NEW.id], NULL), pg_catalog.jsonb_build_object('id', NEW.id, 'organization_id', NEW.organization_id), v_commit, v_actor_kind, v_actor_id, v_role);
+    VALUES (v_new_tenant, 'workspace', v_new_id, 'I', v_new_groups, v_new_row, v_commit, v_actor_kind, v_actor_id, v_role);
   END IF;
   RETURN NULL;
 END
@@ -4426,7 +4785,7 @@ $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_record() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_record() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=0132264f2edd6ede]';
+COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=workspaces hash=0f7924e2dad2414e]';
 
 
 -- ===== locks =====
