@@ -33,7 +33,7 @@ _ACTOR: Final[Mapping[Actor, str]] = {
     Actor.KIND: "(SELECT pgsync.participant_kind())",
     Actor.ORGANIZATION_ID: "(SELECT pgsync.organization_id())",
     # The cast keeps ANY from reading the sub-select as a set of rows.
-    Actor.GROUPS: "(SELECT pgsync.sync_groups())::pg_catalog.text[]",
+    Actor.GROUPS: "(SELECT pgsync.actor_groups())::pg_catalog.text[]",
 }
 _CASTS: Final[Mapping[Kind, str]] = {
     Kind.UUID: "::pg_catalog.uuid",

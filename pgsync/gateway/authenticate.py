@@ -92,14 +92,9 @@ class Credential:
         )
 
     def with_groups(self, groups: frozenset[str]) -> Credential:
-        """The same caller with fewer sync groups; of those that it does not hold itself, what memberships grant."""
-        own = groups & self.sync_groups
-        narrowed = orjson.loads(self.identity_json) | {"syncGroups": sorted(own)}
-        narrowed.pop("edges", None)
-        edges = sorted(group for group in groups - own if self.may_gain(group))
-        if edges:
-            narrowed["edges"] = edges
-        return replace(self, sync_groups=own, edge_groups=frozenset(edges), identity_json=orjson.dumps(narrowed))
+        """The same caller, shown only rows of these groups, as far as it has them; for read rules it has all."""
+        narrowed = orjson.loads(self.identity_json) | {"subscribed": sorted(groups)}
+        return replace(self, identity_json=orjson.dumps(narrowed))
 
     def subscribed(self, groups: frozenset[str]) -> Credential:
         """The same caller with the groups that it asked for.
@@ -118,6 +113,7 @@ class Credential:
         """The same caller with these groups and no others, whether it holds them or not: for what it was shown."""
         identity = orjson.loads(self.identity_json) | {"syncGroups": sorted(groups)}
         identity.pop("edges", None)
+        identity.pop("subscribed", None)
         return replace(self, sync_groups=groups, edge_groups=frozenset(), identity_json=orjson.dumps(identity))
 
     def may_read(self, model: Model) -> bool:
@@ -143,7 +139,7 @@ class Credential:
 
     @property
     def reader(self) -> Reader:
-        """Whom read rules are judged for on the stream, as row security judges them for reads."""
+        """Whom read rules are judged for on the stream, as row security judges them for reads; without memberships."""
         return Reader(self.participant_id, self.participant_kind, self.organization_id, self.sync_groups)
 
     def remaining_seconds(self) -> float | None:

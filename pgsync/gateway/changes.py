@@ -353,7 +353,8 @@ class Stream:
 
     def _know(self, found: Looked) -> None:
         edges = self.credential.wants(self._wanted.asked or None, found.groups)
-        self._session.know(self._wanted.groups | edges, found.snapshot)
+        held = self.credential.sync_groups | found.groups
+        self._session.know(self._wanted.groups | edges, found.snapshot, held)
 
     async def _settle(self) -> bool:
         """Waits until the cursor can be said, if that is soon; whether nothing has happened meanwhile."""

@@ -85,7 +85,7 @@ class _Row:
         if self.groups.isdisjoint(member.groups) and DEFAULT_GROUP not in self.groups:
             return False
         try:
-            return self.matches is None or self.matches(self.values, member.credential.reader)
+            return self.matches is None or self.matches(self.values, member.reader)
         except (KeyError, ValueError):  # a column of the rule that the model does not have, or a value that is none
             return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from pgsync.gateway.active_schema import ServedSchema
@@ -65,12 +66,13 @@ class Coordination:
         self.lines.left(member, is_last=is_last)
         self.presence.left(member, is_last=is_last)
 
-    def regroup(self, member: Member, groups: frozenset[str]) -> None:
-        """A client follows other groups from now on."""
+    def regroup(self, member: Member, groups: frozenset[str], held: frozenset[str]) -> None:
+        """A client follows other groups from now on; `held` are all that it has."""
         before = member.groups
-        if groups == before:
+        if groups == before and held == member.reader.groups:
             return
         member.groups = groups
+        member.reader = replace(member.reader, groups=held)
         self.lines.regrouped(member, before)
         self.presence.regrouped(member, before)
 

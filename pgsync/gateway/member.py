@@ -111,13 +111,14 @@ class Outbox:
 
 
 class Member:
-    """One connected client. `groups` are those of its subscription; set them through `Coordination.regroup`.
+    """One connected client. `groups` are those of its subscription, `reader` is whom read rules are judged for, with
+    all groups that it has; set them through `Coordination.regroup`.
 
     `catch_up` sends what the stream has for the client and gives the sync id up to which it has everything then, None
     when that cannot be said.
     """
 
-    __slots__ = ("_operations", "catch_up", "credential", "groups", "outbox", "participant")
+    __slots__ = ("_operations", "catch_up", "credential", "groups", "outbox", "participant", "reader")
 
     def __init__(
         self,
@@ -134,6 +135,7 @@ class Member:
             credential.participant_id,
         )
         self.groups = groups
+        self.reader = credential.reader
         self.outbox = Outbox(on_overflow)
         self.catch_up = catch_up
         identity = orjson.loads(credential.identity_json)

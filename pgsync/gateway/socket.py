@@ -205,8 +205,8 @@ class Socket:
         if turn.transaction is not None:
             session.start_from_snapshot(found.snapshot)
             self._origin = session.starts_after
-        session.know(self._groups, found.snapshot)
-        self._coordination.regroup(self._member, self._groups)
+        session.know(self._groups, found.snapshot, self._held)
+        self._coordination.regroup(self._member, self._groups, self._held)
         if turn.transaction is not None:
             await self._send(self._sync_response([], must_bootstrap=True))
 
@@ -225,8 +225,8 @@ class Socket:
         if told is None or transaction is None or not is_as_before:
             return False
         self._edges = told.edges
-        frames = session.pass_turn(self._groups, told.snapshot, told.lost, told.rows)
-        self._coordination.regroup(self._member, self._groups)
+        frames = session.pass_turn(self._groups, told.snapshot, told.lost, told.rows, self._held)
+        self._coordination.regroup(self._member, self._groups, self._held)
         for frame in (*frames, *told.frames):
             await self._send(frame)
         if told.frames:
@@ -261,6 +261,7 @@ class Socket:
             self._router.close(self._session)
             self._router = self._feed.router
             self._session = self._open(groups)
+            self._session.update_groups(groups, self._held)
         else:
             self._session.start_at_head()
         self._origin = self._session.starts_after
@@ -412,10 +413,15 @@ class Socket:
         edges = self._credential.wants(self._asked, self._edges)
         return self._subscribed | edges | self._scopes.groups
 
+    @property
+    def _held(self) -> frozenset[str]:
+        """All that the client has, whether it asked for it or not: what read rules know of it."""
+        return self._credential.sync_groups | self._edges | self._scopes.groups
+
     def _regroup(self) -> None:
-        groups = self._groups
-        self._session.update_groups(groups)
-        self._coordination.regroup(self._member, groups)
+        groups, held = self._groups, self._held
+        self._session.update_groups(groups, held)
+        self._coordination.regroup(self._member, groups, held)
 
     async def _on_presence_update(self, payload: dict[str, Any]) -> None:
         self._coordination.presence.said(self._member, payload)

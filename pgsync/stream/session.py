@@ -529,8 +529,9 @@ class Session:
         self._view = view
         self._readable = readable
         self.groups = frozenset(groups)
-        # `actor.groups` of a rule are those that the session is for, as in the rows that it is bootstrapped with.
-        self._reader = None if reader is None else replace(reader, groups=self.groups)
+        # `actor.groups` of a rule are all that the reader has, as in the rows that the session is bootstrapped with: by
+        # fewer, a rule such as NOT (team = ANY (actor.groups)) would show more to who asks for less.
+        self._reader = reader
         self.acknowledged = 0
         self.ends: list[int | None] = []
         self._router = router
@@ -587,14 +588,15 @@ class Session:
         """The resume cursor of `position`."""
         return cursor_encode(self._router.epoch, self.position)
 
-    def update_groups(self, groups: Iterable[str]) -> None:
+    def update_groups(self, groups: Iterable[str], held: Iterable[str] | None = None) -> None:
         """Other groups from here on: of what has not been given out yet, the session gets what the new ones see.
 
-        What new groups show of the past is not sent: the client loads it after this call, so that nothing is missed.
+        `held` are all groups that its reader has, None when they are those of before. What new groups show of the past
+        is not sent: the client loads it after this call, so that nothing is missed.
         """
         self.groups = frozenset(groups)
-        if self._reader is not None:
-            self._reader = replace(self._reader, groups=self.groups)
+        if self._reader is not None and held is not None:
+            self._reader = replace(self._reader, groups=frozenset(held))
         self._join(keys_of_session(self.organization, self.groups))
         self._is_inside = False  # the end of a transaction comes to those who found its beginning
 
@@ -619,11 +621,14 @@ class Session:
         """Whether it still stands there, and somebody is interested."""
         return self.turn is turn and not self._closed and not self._lost and not self._router.is_retired
 
-    def know(self, groups: Iterable[str], snapshot: Snapshot) -> None:
-        """All its groups, with those of the memberships in this snapshot: goes on where it has begun."""
+    def know(self, groups: Iterable[str], snapshot: Snapshot, held: Iterable[str] | None = None) -> None:
+        """All its groups, with those of the memberships in this snapshot: goes on where it has begun.
+
+        `held` as of `update_groups`.
+        """
         self.turn = None
         self._known_at = snapshot
-        self.update_groups(groups)
+        self.update_groups(groups, held)
         ordinal, offset = self._place
         if ordinal < self._router.ring.first_ordinal:
             self._lost = True  # the new groups may have found something in what is gone
@@ -632,7 +637,12 @@ class Session:
             self._go_on(ordinal, offset)
 
     def pass_turn(
-        self, groups: Iterable[str], snapshot: Snapshot, lost: Iterable[str], told: frozenset[tuple[str, str]]
+        self,
+        groups: Iterable[str],
+        snapshot: Snapshot,
+        lost: Iterable[str],
+        told: frozenset[tuple[str, str]],
+        held: Iterable[str] | None = None,
     ) -> list[bytes]:
         """All its groups from an exact turn on, as `know`, without a break.
 
@@ -650,7 +660,7 @@ class Session:
         self.turn = None
         self._known_at = snapshot
         self._passage = Passage(snapshot, (), kept, lost_keys, told)
-        self.update_groups(groups)
+        self.update_groups(groups, held)
         return self.take(turn.transaction.size_bytes + (1 << 30), through=self._pending[0])
 
     def start_at_head(self) -> None:

@@ -1,6 +1,7 @@
 -- Makes the rest of the transaction act for an identity that the gateway has authenticated.
 -- Settings are local to the transaction, so a pooling proxy cannot carry them to somebody else's.
 -- Its groups are those of syncGroups and, looked up here, those that memberships grant: all of them ("edges": true) or those that edges names.
+-- subscribed: of these, only rows of the groups named there are shown; read rules still know all of them.
 -- Raises: PS302 when the identity lacks an organization or a participant; PS301 when it may touch no row at all (controlPlaneOnly).
 CREATE OR REPLACE FUNCTION pgsync.set_identity_v1(p_identity jsonb)
   RETURNS void
@@ -40,6 +41,14 @@ BEGIN
       v_edges := ARRAY(SELECT e.e FROM pg_catalog.unnest(v_edges) AS e(e) WHERE p_identity -> 'edges' ? e.e);
     END IF;
     v_groups := v_groups || pg_catalog.to_jsonb(v_edges);
+  END IF;
+  v_ignored := pg_catalog.set_config('pgsync.actor_groups', v_groups::text, true);
+  IF pg_catalog.jsonb_typeof(p_identity -> 'subscribed') = 'array' THEN
+    v_groups := (
+      SELECT COALESCE(pg_catalog.jsonb_agg(g.g), '[]')
+      FROM pg_catalog.jsonb_array_elements_text(v_groups) AS g(g)
+      WHERE p_identity -> 'subscribed' ? g.g
+    );
   END IF;
   v_ignored := pg_catalog.set_config('pgsync.sync_groups', v_groups::text, true);
   v_ignored := pg_catalog.set_config('pgsync.operations', COALESCE(p_identity ->> 'operations', '[]'), true);

@@ -380,7 +380,8 @@ async def test_turn_is_told_whatever_connection_was_lost_meanwhile(world: World,
     async with b.socket() as socket:
         held = contract.granted(await a.call("POST", "/api/v1/models/tasks/t1/claim", {"ttl": "5m"}))
         await begin(socket, "c-b", queue=True)
-        await heard(socket, "claim_queue")
+        if all(frame["type"] != "claim_queue" for frame in socket.frames):  # it may overtake the answer
+            await heard(socket, "claim_queue")
         world.database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
             " AND application_name LIKE %s",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import pytest
 
 from pgsync.gateway import claim_lines, serve
 from pgsync.push import push
-from pgsync.schema import load_schema
+from pgsync.schema import Field, Model, Ref, Schema, load_schema
 from tests import postgres
 from tests.acceptance.conftest import World, config_of
+from tests.acceptance.test_changes import following
 from tests.acceptance.test_live_claims import begin, heard
 
 SCHEMA: Final = Path(__file__).parents[2] / "examples" / "tasks" / "schema.py"
@@ -98,3 +99,73 @@ async def test_claims_on_private_rows_are_told_to_those_who_see_them(
             await ada.update("comments", "c1", {"private": True})
             while len((await heard(his, "presence_update", userId="ada"))["activeClaims"]) > 1:
                 pass
+
+
+class Person(Model):
+    name: str
+
+
+class Team(Model, scope=True):
+    name: str
+
+
+class Member(Model, grants=("person", "team")):
+    person_id: Ref[Person] = Field(fk=False)
+    team_id: Ref[Team] = Field(fk=False)
+
+
+class Notice(Model, rule="against IS NULL OR NOT (against = ANY (actor.groups))"):
+    against: str | None = None
+
+
+@pytest.mark.parametrize("by_membership", [False, True])
+async def test_who_asks_for_fewer_groups_sees_no_row_that_a_rule_hides_from_it(
+    server: postgres.Server, by_membership: bool
+) -> None:
+    database = server.create_database()
+    push(database.dsn, Schema(Person, Team, Member, Notice))
+    statement = "INSERT INTO members (organization_id, id, person_id, team_id) VALUES ('acme', 'm', 'ada', 'red')"
+    if by_membership:
+        database.execute(statement)
+
+    def post(row_id: str) -> None:
+        for against in ("red", "blue"):
+            database.execute(
+                "INSERT INTO notices (organization_id, id, against) VALUES ('acme', %s, %s)",
+                (f"{row_id}-{against}", f"team:{against}"),
+            )
+
+    try:
+        async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
+            world = World(gateway, database, session)
+            named: dict[str, Any] = {} if by_membership else {"syncGroups": ["org:acme", "team:red"]}
+            ada = world.client(kind="ek", participant="ada", **named)
+            async with (
+                ada.socket("org:acme") as narrow,
+                ada.socket() as whole,
+                following(ada, groups="org:acme", snapshot="1") as events,
+            ):
+                await events.until("live")
+                await narrow.sync(await ada.head())
+                await whole.sync(await ada.head())
+                post("a")
+                for socket in (narrow, whole):
+                    assert [delta["modelId"] for delta in await socket.deltas(1)] == ["a-blue"]
+                assert await events.changes(1) == [("I", "a-blue")]
+                await whole.send("update_subscription", {"syncGroups": ["org:acme"]})
+                assert (await whole.wait_for("subscription_ack"))["success"]
+                post("b")
+                for socket in (narrow, whole):
+                    assert [delta["modelId"] for delta in await socket.deltas(1)] == ["b-blue"]
+                assert await events.changes(1) == [("I", "b-blue")]
+                await narrow.send("bootstrap_request")
+                answers = [await narrow.wait_for("bootstrap_response")]
+                for query in ("", "?syncGroups=org:acme"):
+                    answers.append((await ada.get(f"/api/sync/bootstrap{query}")).json)
+                for answer in answers:
+                    assert {row["id"] for row in answer["models"]["Notice"]} == {"a-blue", "b-blue"}
+                async with following(ada, groups="org:acme", snapshot="1") as again:
+                    rows = [message.data["modelId"] for message in await again.until("live") if message.name == "row"]
+                    assert set(rows) & {"a-red", "b-red"} == set()
+    finally:
+        database.drop()

@@ -365,6 +365,11 @@ def _compare(dsn: str, gateway_dsn: str, rules: Sequence[str], rows: Sequence[di
                     sql.Identifier(model.table),
                 )
                 told: dict[str, bool | None] = dict(gateway.execute(said).fetchall())
+                # Who asks for fewer groups is shown fewer rows, never others.
+                narrowed = _identity(reader, subscribed=[f"org:{reader.organization_id}"])
+                gateway.execute("SELECT pgsync.set_identity_v1(%s)", [narrowed])
+                few = gateway.execute(sql.SQL("SELECT id FROM {}").format(sql.Identifier(model.table))).fetchall()
+                assert {row_id for (row_id,) in few} == seen, f"seed {seed}: {text!r} for {reader}"
             assert _seen_in_log(admin, reader, model.name) == seen, f"seed {seed}: {text!r} for {reader}"
             for row_id, row in texts.items():
                 triples += 1
@@ -403,7 +408,7 @@ def _active(admin: psycopg.Connection[Any]) -> ActiveSchema:
     return active_schema_from_json(row[0])
 
 
-def _identity(reader: Reader) -> Jsonb:
+def _identity(reader: Reader, **more: Any) -> Jsonb:
     return Jsonb(
         {
             "organizationId": reader.organization_id,
@@ -412,4 +417,5 @@ def _identity(reader: Reader) -> Jsonb:
             "syncGroups": sorted(reader.groups),
             "operations": [],
         }
+        | more
     )

@@ -52,7 +52,7 @@ def verdict(text: str, reader: Reader = ANN, /, **values: str | None) -> bool | 
         ("NOT done AND priority >= -2", "((NOT done) AND (priority >= -2))"),
         ("actor.kind <> 'agent'", "((SELECT pgsync.participant_kind()) <> 'agent')"),
         ("actor.organization_id IN ('a', 'b')", "((SELECT pgsync.organization_id()) IN ('a', 'b'))"),
-        ("status = ANY(actor.groups)", "(status = ANY ((SELECT pgsync.sync_groups())::pg_catalog.text[]))"),
+        ("status = ANY(actor.groups)", "(status = ANY ((SELECT pgsync.actor_groups())::pg_catalog.text[]))"),
         ("actor.id = ANY(tags)", "((SELECT pgsync.participant_id()) = ANY (tags))"),
         ("token = actor.id", "(token::pg_catalog.text = (SELECT pgsync.participant_id()))"),
         ("due IS NOT NULL AND data IS NULL", "((due IS NOT NULL) AND (data IS NULL))"),

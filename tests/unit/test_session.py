@@ -450,7 +450,7 @@ def test_groups_change_while_connected() -> None:
     assert ids(session.take()) == [[3]]
 
 
-def test_rule_on_the_actors_groups_is_judged_by_those_that_the_session_is_for() -> None:
+def test_rule_on_the_actors_groups_is_judged_by_all_that_the_reader_has() -> None:
     stream = Stream()
     held = frozenset({"org:a", "team:t1"})
     session = stream.router.open("a", ["org:a"], reader=Reader("u1", "user", "a", held))
@@ -460,11 +460,15 @@ def test_rule_on_the_actors_groups_is_judged_by_those_that_the_session_is_for() 
         return row("I", judged=Judged(matches, {"title": title}, None))
 
     stream.commit(titled("team:t1"))
-    stream.commit(titled("org:a"))
-    assert ids(session.take()) == [[2]]
-    session.update_groups(held)
+    stream.commit(titled("org:b"))
+    assert ids(session.take()) == [[1]]
+    session.update_groups(["org:a"], {"org:a"})
     stream.commit(titled("team:t1"))
-    assert ids(session.take()) == [[3]]
+    session.update_groups(["org:a"])
+    assert session.take() == []
+    session.update_groups(["org:a"], held)
+    stream.commit(titled("team:t1"))
+    assert ids(session.take()) == [[4]]
 
 
 def test_removed_group_is_closed_at_once_even_for_what_waits() -> None:
