@@ -115,6 +115,12 @@ def test_an_installed_wheel_finds_its_sql_and_examples(wheel: Path, tmp_path: Pa
     ]
 
 
+def test_the_package_runs_as_its_command() -> None:
+    command = [sys.executable, "-m", "pgsync", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("Usage: pgsync [OPTIONS] COMMAND")
+
+
 def test_dependencies_are_bounded_below() -> None:
     extras = [entry for group in PROJECT["optional-dependencies"].values() for entry in group]
     for entry in [*PROJECT["dependencies"], *extras]:
