@@ -41,6 +41,7 @@ BEGIN
 END
 $publication$;
 DROP TRIGGER IF EXISTS pgsync_10_announce ON {{ table }};
+DROP TRIGGER IF EXISTS pgsync_11_follow_search_path ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_30_keep_claims ON {{ table }};
 DROP TRIGGER IF EXISTS pgsync_31_keep_claims ON {{ table }};

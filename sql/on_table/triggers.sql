@@ -13,6 +13,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    {{ identity_literal }}::pg_catalog.regclass,
+    pgsync_private.search_path_of({{ identity_literal }}::pg_catalog.regclass));
+END
+$search_path$;
 {% if tenant %}
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON {{ table }}

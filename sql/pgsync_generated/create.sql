@@ -50,7 +50,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM {{ m.table }} AS t
     WHERE {{ m.where }}

@@ -242,7 +242,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.comments AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -280,7 +283,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=ebbd016dcac90de2]';
+COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=70d613e2126cb333]';
 
 -- function pgsync_generated.comment_update(text, jsonb)
 -- Updates the given fields of a row of comments. Returns updated, or missing.
@@ -756,7 +759,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.projects AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -792,7 +798,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=db84cef69191f795]';
+COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=f5224f4d66a23b26]';
 
 -- function pgsync_generated.project_update(text, jsonb)
 -- Updates the given fields of a row of projects. Returns updated, or missing.
@@ -1247,7 +1253,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.tasks AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -1291,7 +1300,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=73d8321d61417fc8]';
+COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=d336853a3695ac0e]';
 
 -- function pgsync_generated.task_update(text, jsonb)
 -- Updates the given fields of a row of tasks. Returns updated, or missing.
@@ -1744,6 +1753,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.comments'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.comments'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.comments
   FOR EACH ROW
@@ -1944,6 +1966,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.projects'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.projects'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.projects
   FOR EACH ROW
@@ -2153,6 +2188,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.tasks'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.tasks'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.tasks
   FOR EACH ROW

@@ -389,7 +389,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.counters AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -421,7 +424,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=235fa65a48e960a4]';
+COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=0ae4785ded9a59cd]';
 
 -- function pgsync_generated.counter_update(text, jsonb)
 -- Updates the given fields of a row of counters. Returns updated, or missing.
@@ -799,7 +802,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.countries AS t
     WHERE t.id = p_id
@@ -822,7 +828,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=c2bb315c35d6ba0b]';
+COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=4f14e45695d6bd87]';
 
 -- function pgsync_generated.country_update(text, jsonb)
 -- Updates the given fields of a row of countries. Returns updated, or missing.
@@ -1282,7 +1288,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.documents AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -1324,7 +1333,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=d2ad3f61007b6534]';
+COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=2b8bc000905d7b37]';
 
 -- function pgsync_generated.document_update(text, jsonb)
 -- Updates the given fields of a row of documents. Returns updated, or missing.
@@ -1849,7 +1858,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.folder_list AS t
     WHERE t.tenant = pgsync.organization_id()
@@ -1883,7 +1895,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=8091681eb0856859]';
+COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=df31920f9485da0c]';
 
 -- function pgsync_generated.folder_update(text, jsonb)
 -- Updates the given fields of a row of folders. Returns updated, or missing.
@@ -2331,7 +2343,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.memberships AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -2365,7 +2380,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=4b2ffdea3a90e37b]';
+COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=ec16e5458fd8b799]';
 
 -- function pgsync_generated.membership_update(text, jsonb)
 -- Updates the given fields of a row of memberships. Returns updated, or missing.
@@ -2786,7 +2801,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.persons AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -2818,7 +2836,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=ce6dbd710deea958]';
+COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=4aef70beff44153b]';
 
 -- function pgsync_generated.person_update(text, jsonb)
 -- Updates the given fields of a row of persons. Returns updated, or missing.
@@ -3301,7 +3319,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.samples AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -3383,7 +3404,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=7b9a4b4939b5e5bb]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=6c7cec8aadb2e275]';
 
 -- function pgsync_generated.type_sample_update(text, jsonb)
 -- Updates the given fields of a row of samples. Returns updated, or missing.
@@ -3996,7 +4017,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.watches AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -4030,7 +4054,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=9bafd1c05099f5b5]';
+COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=c80fc15537fc6c73]';
 
 -- function pgsync_generated.watch_update(text, jsonb)
 -- Updates the given fields of a row of watches. Returns updated, or missing.
@@ -4426,7 +4450,10 @@ BEGIN
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
     RETURN 'created';
-  ELSIF EXISTS (
+  END IF;
+  -- What triggers were given is over: names below are ours again.
+  v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  IF EXISTS (
     SELECT
     FROM public.workspaces AS t
     WHERE t.organization_id = pgsync.organization_id()
@@ -4460,7 +4487,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=d318e08d9e8241f2]';
+COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=27f4bc321c9deaf1]';
 
 -- function pgsync_generated.workspace_update(text, jsonb)
 -- Updates the given fields of a row of workspaces. Returns updated, or missing.
@@ -4899,6 +4926,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.counters'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.counters'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.counters
   FOR EACH ROW
@@ -5128,6 +5168,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.countries'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.countries'::pg_catalog.regclass));
+END
+$search_path$;
 DROP TRIGGER IF EXISTS pgsync_20_keep_tenant ON public.countries;
 DO $claims$
 BEGIN
@@ -5326,6 +5379,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.documents'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.documents'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.documents
   FOR EACH ROW
@@ -5549,6 +5615,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.folder_list'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.folder_list'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.folder_list
   FOR EACH ROW
@@ -5758,6 +5837,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.memberships'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.memberships'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.memberships
   FOR EACH ROW
@@ -5958,6 +6050,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.persons'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.persons'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.persons
   FOR EACH ROW
@@ -6167,6 +6272,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.samples'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.samples'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.samples
   FOR EACH ROW
@@ -6376,6 +6494,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.watches'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.watches'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.watches
   FOR EACH ROW
@@ -6576,6 +6707,19 @@ CREATE OR REPLACE TRIGGER pgsync_10_announce
     END
   )
   EXECUTE FUNCTION pgsync_private.announce_direct_write();
+-- Whatever others have on the table runs in a commit with the search_path of its owner, not with ours. Built, because only the catalog has that.
+DO $search_path$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE TRIGGER pgsync_11_follow_search_path
+       BEFORE INSERT OR UPDATE OR DELETE ON %s
+       FOR EACH STATEMENT
+       WHEN (CURRENT_USER = ''pgsync_writer'' AND pg_catalog.pg_trigger_depth() = 0)
+       EXECUTE FUNCTION pgsync_private.follow_search_path(%L)',
+    'public.workspaces'::pg_catalog.regclass,
+    pgsync_private.search_path_of('public.workspaces'::pg_catalog.regclass));
+END
+$search_path$;
 CREATE OR REPLACE TRIGGER pgsync_20_keep_tenant
   BEFORE UPDATE ON public.workspaces
   FOR EACH ROW

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from pgsync import sqlfiles
-from pgsync.push import PushError, push
+from pgsync.push import PushError, install, push
 from pgsync.schema import JSON, Field, Model, Ref, Schema, bigint
 from tests.postgres import Server
 from tests.sql.conftest import World, ok, refused
@@ -361,3 +361,71 @@ def test_organization_may_be_a_number(server: Server) -> None:
     finally:
         found.close()
         found.database.drop()
+
+
+TRIGGERS = """
+CREATE SCHEMA app;
+CREATE TABLE app.notes (id text PRIMARY KEY, account_id text NOT NULL, body text NOT NULL, words integer);
+CREATE TABLE app.history (note text, at text DEFAULT current_setting('search_path'));
+CREATE FUNCTION app.count_words(body text) RETURNS integer LANGUAGE sql RETURN cardinality(string_to_array(body, ' '));
+CREATE FUNCTION app.before_note() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN NEW.words := count_words(NEW.body); RETURN NEW; END';
+CREATE FUNCTION app.after_note() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN INSERT INTO history (note) VALUES (COALESCE(NEW.id, OLD.id)); RETURN NULL; END';
+CREATE FUNCTION app.is_short(body text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+  'BEGIN RETURN count_words(body) < 5; END';
+ALTER TABLE app.notes ADD CHECK (app.is_short(body));
+CREATE TRIGGER before_note BEFORE INSERT OR UPDATE ON app.notes FOR EACH ROW EXECUTE FUNCTION app.before_note();
+CREATE TRIGGER after_note AFTER INSERT OR UPDATE OR DELETE ON app.notes FOR EACH ROW EXECUTE FUNCTION app.after_note();
+GRANT INSERT ON app.history TO pgsync_writer;
+"""
+
+
+class AppNote(Model, table="notes", namespace="app", tenant="account_id", without=BASE):
+    body: str
+    words: int | None = Field(None, readonly=True)
+
+
+@pytest.fixture
+def app(server: Server) -> Iterator[World]:
+    """A table whose triggers and checks name things as their owner does, without a namespace."""
+    found = World(server.create_database())
+    owner = f"owner_{found.database.name}"
+    try:
+        install(found.database.dsn)
+        found.sql(TRIGGERS)
+        found.sql(
+            f"CREATE ROLE {owner}; ALTER TABLE app.notes OWNER TO {owner};"
+            f" ALTER ROLE {owner} IN DATABASE {found.database.name} SET search_path = app, public"
+        )
+        push(found.database.dsn, Schema(AppNote), migrate=False)
+        yield found
+    finally:
+        found.close()
+        found.sql(f"DROP OWNED BY {owner} CASCADE; DROP ROLE {owner}")
+        found.database.drop()
+
+
+def test_triggers_and_checks_of_the_application_find_what_they_name(app: World) -> None:
+    ada = app.caller()
+    ok(ada.create("appNotes", "n1", {"body": "one two"}))
+    ok(ada.create("appNotes", "n1", {"body": "it is there"}))
+    ok(ada.update("appNotes", "n1", {"body": "one two three"}))
+    assert ada.read("SELECT words FROM app.notes") == [3]
+    assert refused(ada.update("appNotes", "n1", {"body": "far too many words for it"})).code == "23514"
+    ok(ada.delete("appNotes", "n1"))
+    assert app.sql("SELECT note, at FROM app.history") == [("n1", "app, public, pg_temp")] * 3
+
+
+def test_search_path_of_nobody_else_is_changed(app: World) -> None:
+    app.sql(
+        "CREATE FUNCTION public.careful() RETURNS text LANGUAGE plpgsql SECURITY DEFINER"
+        " SET search_path = pg_catalog, app, pg_temp AS"
+        " $$ BEGIN UPDATE app.notes SET body = 'y'; RETURN current_setting('search_path'); END $$"
+    )
+    app.sql("INSERT INTO app.history DEFAULT VALUES")
+    with app.connect(autocommit=False) as connection:
+        connection.execute("SET pgsync.commit = 'mine'; SET search_path = app")
+        connection.execute("INSERT INTO notes VALUES ('n1', 'acme', 'x')")
+        assert connection.execute("SELECT public.careful()").fetchone() == ("pg_catalog, app, pg_temp",)
+        assert connection.execute("SHOW search_path").fetchone() == ("app",)
