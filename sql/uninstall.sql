@@ -3,7 +3,8 @@
 -- Run it with psql as whoever may push, after the gateways have been stopped:  psql -v ON_ERROR_STOP=1 -f sql/uninstall.sql
 -- Locks: ACCESS EXCLUSIVE on each synced table, for a moment.
 -- Refused: while a gateway reads its slot; while objects of others depend on ours (Postgres names them).
--- The roles go when no other database of the cluster uses them.
+-- Needs: what a push needs, and to drop slots, if there are any, REPLICATION (pgsync_listener has it).
+-- The roles go when no other database of the cluster uses them, and whoever runs this may drop them; else a notice says which stay.
 -- Statements are put together from the catalog, with %I, %s of an oid alias type and quote_ident only: nothing here knows the schema.
 DO $uninstall$
 DECLARE
@@ -15,17 +16,21 @@ DECLARE
   v_object record;
   v_role text;
   v_list text;
+  v_slots text;
 BEGIN
   PERFORM pg_catalog.set_config('search_path', '', true);
   PERFORM pg_catalog.set_config('lock_timeout', '5s', true);
   PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgsync push', 0));
 
-  SELECT pg_catalog.string_agg(s.slot_name, ', ')
-  INTO v_list
+  SELECT
+    pg_catalog.string_agg(s.slot_name, ', ') FILTER (WHERE s.active),
+    pg_catalog.string_agg(s.slot_name, ', ')
+  INTO
+    v_list,
+    v_slots
   FROM pg_catalog.pg_replication_slots AS s
   WHERE s.database = pg_catalog.current_database()
-    AND s.slot_name LIKE 'pgsync\_%'
-    AND s.active;
+    AND s.slot_name LIKE 'pgsync\_%';
   IF v_list IS NOT NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = 'object_in_use',
@@ -212,9 +217,20 @@ BEGIN
   END LOOP;
 
   -- Last, because it is not undone by an error.
-  PERFORM pg_catalog.pg_drop_replication_slot(s.slot_name)
-  FROM pg_catalog.pg_replication_slots AS s
-  WHERE s.database = pg_catalog.current_database()
-    AND s.slot_name LIKE 'pgsync\_%';
+  BEGIN
+    PERFORM pg_catalog.pg_drop_replication_slot(s.slot_name)
+    FROM pg_catalog.pg_replication_slots AS s
+    WHERE s.database = pg_catalog.current_database()
+      AND s.slot_name LIKE 'pgsync\_%';
+  EXCEPTION
+    WHEN insufficient_privilege THEN
+      RAISE EXCEPTION USING
+        ERRCODE = 'insufficient_privilege',
+        MESSAGE = pg_catalog.format('role %s may not drop replication slots, and the server would keep log for them for ever', CURRENT_USER),
+        DETAIL = pg_catalog.format('slots: %s', v_slots),
+        HINT = pg_catalog.format(
+          'As pgsync_listener or a superuser: SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots'
+          ' WHERE database = %L AND slot_name LIKE %L; then run this again.', pg_catalog.current_database(), 'pgsync\_%');
+  END;
 END
 $uninstall$;

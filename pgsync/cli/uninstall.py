@@ -33,7 +33,11 @@ def command(database_url: str | None, run: bool, yes: bool) -> None:
         connection.add_notice_handler(lambda notice: click.echo(notice.message_primary, err=True))
         try:
             connection.execute(statement.encode())
-        except (psycopg.errors.ObjectInUse, psycopg.errors.DependentObjectsStillExist) as error:
+        except (
+            psycopg.errors.ObjectInUse,
+            psycopg.errors.DependentObjectsStillExist,
+            psycopg.errors.InsufficientPrivilege,
+        ) as error:
             told = "; ".join(filter(None, (error.diag.message_primary, error.diag.message_detail)))
             hint = error.diag.message_hint or "take these away first, then run this again"
             raise PgsyncError("migration_failed", f"nothing was removed: {told}", details={"hint": hint}) from error
