@@ -33,13 +33,25 @@ class ServedSchema:
         self._database = database
         self._readers: dict[str, ModelReader] = {}
         self._loading = asyncio.Lock()
+        self._changed: list[Callable[[], None]] = []
         self.current: ActiveSchema = EMPTY
+
+    def on_changed(self, call: Callable[[], None]) -> None:
+        """Has `call` called whenever another version is served."""
+        self._changed.append(call)
+
+    @property
+    def edge_kinds(self) -> frozenset[str]:
+        """The kinds of the sync groups that memberships can grant."""
+        return frozenset(model.grants.kind for model in self.current.models if model.grants is not None)
 
     def offer(self, schema: ActiveSchema) -> None:
         """Takes a schema if it is newer than the one held."""
         if schema.version > self.current.version:
             self.current = schema
             self._readers = {}
+            for call in self._changed:
+                call()
 
     async def refresh(self) -> None:
         """Asks the database which version is active and loads it if it is new here."""

@@ -187,6 +187,11 @@ async def serve(
             snapshots=max(config.read_pool_size // 2, 1),
         )
 
+        def on_schema_changed() -> None:
+            authenticator.forget_all()  # what memberships grant is part of what is known of a caller
+            connections.end_outdated(schema.edge_kinds)
+
+        schema.on_changed(on_schema_changed)
         sessions = SessionEnder(authenticator, connections.close_sessions_of)
         claims = Claims(writes, schema)
         routes = Routes(

@@ -52,7 +52,8 @@ class Credential:
     for who came with a token of another issuer.
 
     `sync_groups` are the credential's own. Memberships may add groups of the kinds `edge_kinds`: which ones, each
-    transaction asks anew; `edge_groups` are those that there were when the caller was looked up, to show only.
+    transaction asks anew; `edge_groups` are those that there were when the caller was looked up, to show only. With
+    `follows_edges` a later push may make others.
     """
 
     capability_id: str | None
@@ -63,6 +64,7 @@ class Credential:
     sync_groups: frozenset[str]
     edge_groups: frozenset[str]
     edge_kinds: frozenset[str]
+    follows_edges: bool
     readable: frozenset[str] | None
     expires_at: float | None
     identity_json: bytes
@@ -82,6 +84,7 @@ class Credential:
             sync_groups=frozenset(data["syncGroups"]),
             edge_groups=frozenset(data.get("edgeGroups") or ()),
             edge_kinds=frozenset(data.get("edgeKinds") or ()),
+            follows_edges=data.get("edges") is True,
             readable=_readable(data),
             expires_at=None if expires_at is None else datetime.fromisoformat(expires_at).timestamp(),
             identity_json=orjson.dumps(

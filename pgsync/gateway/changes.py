@@ -31,7 +31,7 @@ from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.bootstrap import asked_groups, groups_of
 from pgsync.gateway.connection import Call, Exchange, Statement
-from pgsync.gateway.connections import CREDENTIAL_EXPIRED, CREDENTIAL_REVOKED, Connections
+from pgsync.gateway.connections import CREDENTIAL_EXPIRED, CREDENTIAL_REVOKED, Connections, end_if_outdated
 from pgsync.gateway.cors import Cors
 from pgsync.gateway.database import Database, DatabaseUnavailableError
 from pgsync.gateway.handler import REQUEST_ID, Handler, Segments
@@ -136,6 +136,7 @@ class Changes:
         )
         # In the index before the client hears that it is connected: what is committed meanwhile waits for it.
         self._connections.add(stream)
+        end_if_outdated(stream, self._schema.edge_kinds)
         emit(
             Event.SESSION_OPENED,
             session=request_id,

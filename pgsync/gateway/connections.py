@@ -12,6 +12,7 @@ from pgsync.gateway.authenticate import Credential
 KINDS: Final = ("websocket", "events")
 
 GOING_AWAY: Final = 1001
+SCHEMA_CHANGED: Final = 1012
 CREDENTIAL_EXPIRED: Final = 4001
 CREDENTIAL_REVOKED: Final = 4003
 
@@ -94,6 +95,11 @@ class Connections:
         code, reason = (CREDENTIAL_EXPIRED, "credential_expired") if expired else (CREDENTIAL_REVOKED, "apikey_revoked")
         return sum(connection.end(code, reason) for connection in found)
 
+    def end_outdated(self, edge_kinds: frozenset[str]) -> None:
+        """Ends those that follow memberships by what an older version of the schema says of them: they come back."""
+        for connection in list(self._open):
+            end_if_outdated(connection, edge_kinds)
+
     @property
     def capability_ids(self) -> set[str]:
         """The credentials that are connected here."""
@@ -102,6 +108,13 @@ class Connections:
     async def close(self) -> None:
         """Tells every client to connect elsewhere."""
         await asyncio.gather(*(one.close(GOING_AWAY, "the gateway stops") for one in list(self._open)))
+
+
+def end_if_outdated(connection: LiveConnection, edge_kinds: frozenset[str]) -> None:
+    """Ends it if memberships grant other kinds of groups by now than when its caller was looked up."""
+    credential = connection.credential
+    if credential.follows_edges and credential.edge_kinds != edge_kinds:
+        connection.end(SCHEMA_CHANGED, "schema_changed")
 
 
 def _participant(credential: Credential) -> tuple[str, str, str]:

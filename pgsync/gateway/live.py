@@ -11,7 +11,7 @@ from pgsync import wire
 from pgsync.gateway.authenticate import Authenticator, Credential
 from pgsync.gateway.bootstrap import Bootstrap, asked_groups
 from pgsync.gateway.commits import Committer
-from pgsync.gateway.connections import CREDENTIAL_EXPIRED, Connections
+from pgsync.gateway.connections import CREDENTIAL_EXPIRED, Connections, end_if_outdated
 from pgsync.gateway.coordination import Coordination
 from pgsync.gateway.cors import Cors
 from pgsync.gateway.memberships import Memberships
@@ -87,6 +87,7 @@ class Live:
         )
         try:
             await response.prepare(request)
+            end_if_outdated(socket, self._coordination.schema.edge_kinds)
             await self._run(socket, credential, request_id)
         finally:
             self._connections.discard(socket)

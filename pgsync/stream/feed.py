@@ -109,6 +109,7 @@ class Feed:
         self.ring = self._make_ring(0, 0)
         self.router = Router(self.ring, self.timeline, epoch="")
         self.schema: ActiveSchema = EMPTY
+        self._must_look = False
         self.epoch = ""
         self.problems: tuple[TableProblem, ...] = ()
         self.lag_bytes = 0
@@ -584,6 +585,8 @@ class Feed:
         if schema is not None:  # anybody may write under our prefix
             self._grouper.schema = schema
             self._set_schema(schema)
+            self._must_look = True  # a push may have changed who sees which rows
+            self._due.set()
             log.emit(Event.SCHEMA_ACTIVATED, version=version, hash=schema.hash, models=len(schema.models))
 
     def _set_schema(self, schema: ActiveSchema) -> None:
@@ -619,7 +622,8 @@ class Feed:
                     await self._store_checkpoint(listener)
                 self._acknowledge(source)
                 await self._measure(listener)
-            if now >= next_look:
+            if now >= next_look or self._must_look:
+                self._must_look = False
                 next_look = now + self._tables_seconds
                 await self._look_at_tables(listener)
             if now >= next_maintenance:

@@ -1,6 +1,7 @@
 -- For each model of the active schema: the state of its table, and what a push has to put right (null: nothing).
 -- state changes when rows may have changed without the log telling: another table under the name, partitions attached, detached or emptied
 -- by themselves, columns of fields dropped, renamed or of another type. A partition that is rewritten (VACUUM FULL) looks the same.
+-- So it does when a push changes who sees rows: groups, read rule, and which rows grant the groups.
 -- is_broken: rows can be neither read nor streamed. Takes no locks on tables, so nobody's DDL keeps it waiting.
 CREATE OR REPLACE FUNCTION pgsync_private.table_states()
   RETURNS TABLE (model_key text, model_name text, state text, problem text, is_broken boolean)
@@ -76,11 +77,22 @@ AS $function$
       AND NOT a.attisdropped
     WHERE m.oid IS NOT NULL
     GROUP BY m.key
+  ),
+  granted AS (
+    SELECT
+      m.key,
+      pg_catalog.string_agg(g.key || (g.described ->> 'grants'), ',' ORDER BY g.key) AS by_whom
+    FROM model AS m
+    CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(m.described -> 'groups') AS k(k)
+    JOIN model AS g
+      ON g.described -> 'grants' ->> 'kind' = k.k ->> 'kind'
+    GROUP BY m.key
   )
   SELECT
     m.key,
     m.name,
-    pg_catalog.md5(pg_catalog.concat_ws('|', m.oid, l.files, f.columns)),
+    pg_catalog.md5(pg_catalog.concat_ws(
+      '|', m.oid, l.files, f.columns, NULLIF(m.described ->> 'groups', '[]'), m.described ->> 'rule', m.described ->> 'grants', w.by_whom)),
     CASE
       WHEN m.oid IS NULL THEN pg_catalog.format('table %s is gone, or has another name', m.identity)
       WHEN f.missing IS NOT NULL THEN pg_catalog.format('table %s has no column %s, or under another name', m.identity, f.missing)
@@ -102,7 +114,9 @@ AS $function$
   LEFT JOIN leaves AS l
     ON l.key = m.key
   LEFT JOIN fields AS f
-    ON f.key = m.key;
+    ON f.key = m.key
+  LEFT JOIN granted AS w
+    ON w.key = m.key;
 $function$;
 
 ALTER FUNCTION pgsync_private.table_states() OWNER TO pgsync_owner;

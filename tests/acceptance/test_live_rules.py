@@ -169,3 +169,32 @@ async def test_who_asks_for_fewer_groups_sees_no_row_that_a_rule_hides_from_it(
                     assert set(rows) & {"a-red", "b-red"} == set()
     finally:
         database.drop()
+
+
+async def test_a_push_of_another_rule_has_clients_load_the_rows_anew(server: postgres.Server) -> None:
+    class Memo(Model):
+        secret: bool = False
+
+    class Ruled(Model, key="memos", table="memos", typename="Memo", rule="NOT secret"):
+        secret: bool = False
+
+    database = server.create_database()
+    push(database.dsn, Schema(Memo))
+    try:
+        async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
+            ada = World(gateway, database, session).client(kind="ek", participant="ada")
+            for row_id, secret in (("m1", True), ("m2", False)):
+                await ada.create("memos", row_id, {"secret": secret})
+            async with ada.socket() as socket, following(ada) as events:
+                await events.until("live")
+                head = await ada.head()
+                assert not (await socket.sync(head)).get("requiresBootstrap")
+                push(database.dsn, Schema(Ruled))
+                assert (await socket.wait_for("sync_response"))["requiresBootstrap"]
+                assert (await events.next()).name == "bootstrap"
+            async with ada.socket() as socket:
+                assert (await socket.sync(head))["requiresBootstrap"]
+            rows = (await ada.get("/api/sync/bootstrap")).json["models"]["Memo"]
+            assert [row["id"] for row in rows] == ["m2"]
+    finally:
+        database.drop()

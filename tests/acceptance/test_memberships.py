@@ -18,7 +18,7 @@ from pgsync.gateway import serve
 from pgsync.push import push
 from pgsync.schema import Field, Model, Ref, Schema
 from tests import postgres
-from tests.acceptance.conftest import Client, Socket, World, config_of, until
+from tests.acceptance.conftest import LIMIT_SECONDS, Client, Socket, World, config_of, until
 
 SEEDS: Final = int(os.environ.get("PGSYNC_MEMBERSHIP_SEEDS", "3"))
 
@@ -47,6 +47,17 @@ class Member(Model, grants=("person", "workspace")):
 
 
 SCHEMA = Schema(Person, Workspace, Document, Team, Member)
+
+
+def without_grants() -> Schema:
+    """The same, with memberships that grant nothing."""
+
+    class Member(Model):
+        person_id: Ref[Person] = Field(fk=False)
+        workspace_id: Ref[Workspace] = Field(on_delete="cascade")
+        team_id: Ref[Team] | None = Field(None, on_delete="cascade")
+
+    return Schema(Person, Workspace, Document, Team, Member)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +139,13 @@ class Rows:
         self.documents = {row["id"]: row for row in answer["models"]["Document"]}
         self.seen |= set(self.documents)
         self.ids.clear()
-        await self._ask(answer["lastSyncId"])
+        await self.ask(answer["lastSyncId"])
 
-    async def _ask(self, position: int) -> None:
+    def use(self, socket: Socket) -> None:
+        """Goes on with another socket."""
+        self._socket = socket
+
+    async def ask(self, position: int) -> None:
         """As a client does that has loaded rows; the answer comes among the deltas."""
         await self._socket.send("sync_request", {"lastSyncId": position, "capabilities": [], "protocolVersion": 1})
 
@@ -159,7 +174,7 @@ class Rows:
         while document not in self.documents:
             await self._next()
         head = await self._client.head()
-        await self._ask(head)
+        await self.ask(head)
         while self.position < head:
             await self._next()
 
@@ -473,3 +488,51 @@ async def test_events_follow_memberships_too(live: World) -> None:
         await read_until()
         grant(live.database, "ada", "w2")
         await read_until("acme-w2")
+
+
+async def test_a_push_that_makes_rows_memberships_or_no_more_is_followed(live: World) -> None:
+    grant(live.database, "ada", "w1")
+    push(live.database.dsn, without_grants())
+    ada, stays = member(live, "ada"), live.client(participant="ci", syncGroups=["org:acme", "workspace:w2"])
+    async with stays.socket() as other:
+        others = Rows(stays, other)
+        await others.load()
+        async with ada.socket() as socket:
+            rows = Rows(ada, socket)
+            await rows.load()
+            assert rows.documents == {}
+            position, cursor = await ada.head(), (await socket.sync(await ada.head()))["cursor"]
+            push(live.database.dsn, SCHEMA)
+            await until_closed(socket)
+        for resumed in (cursor, ""):
+            async with ada.socket(cursor=resumed) as socket:
+                rows = Rows(ada, socket)
+                await rows.ask(position)
+                await rows.until("acme-w1")
+                revoke(live.database, "ada", "w1")
+                await rows.until()
+                grant(live.database, "ada", "w1")
+                await rows.until("acme-w1")
+        async with ada.socket() as socket:
+            rows = Rows(ada, socket)
+            await rows.load()
+            position = await ada.head()
+            push(live.database.dsn, without_grants())
+            await until_closed(socket)
+        async with ada.socket() as socket:
+            rows.use(socket)
+            await rows.ask(position)
+            await rows.until()
+            write(live.database, "acme", "late", "w1")
+            write(live.database, "acme", "late2", "w2")
+            await others.until_there("late2")
+            assert rows.documents == {}
+        assert not other.raw.closed, "who follows no memberships stays"
+
+
+async def until_closed(socket: Socket) -> None:
+    """Reads on until the server closes the socket because of a push."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while (message := await socket.raw.receive()).type is aiohttp.WSMsgType.TEXT:
+            pass
+    assert (message.data, message.extra) == (1012, "schema_changed")
