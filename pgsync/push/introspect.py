@@ -58,7 +58,7 @@ class Constraint:
 class Table:
     """A relation that exists. `kind` is pg_class.relkind, `primary_key` are its columns in the order of their names.
 
-    `indexes` tells by name which are valid.
+    `indexes` tells by name which are valid. `guests` are the login roles that row security, still off, will bind.
     """
 
     kind: str
@@ -68,6 +68,7 @@ class Table:
     constraints: Mapping[str, Constraint]
     indexes: Mapping[str, bool]
     server_version: int = 0
+    guests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def read_tables(
             },
             indexes=row["indexes"] or {},
             server_version=row["server_version"],
+            guests=tuple(row["guests"]),
         )
         for row in rows
     }

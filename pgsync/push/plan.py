@@ -26,6 +26,8 @@ from pgsync.schema.resolved import ResolvedSchema
 
 __all__ = ["Plan", "PushError", "Step", "make_migration", "make_plan"]
 
+_NAMED_GUESTS = 5
+
 LOCKS = "wait for the tables"
 """Title of the step that takes all locks of the transaction."""
 
@@ -167,7 +169,8 @@ def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Altera
     moved = [m for m in installed.models if _moved(m, bundle.schema)]
     for model in (*removed, *moved):
         late.extend(_leave(model, tables.get((model.namespace, model.table))))
-    late += [_step(s) for s in bundle.on_tables if installed.hash_of(s.kind, s.identity) != s.hash]
+    on_tables = [s for s in bundle.on_tables if installed.hash_of(s.kind, s.identity) != s.hash]
+    late += [_step(s, tables.get(_place(bundle.schema, s))) for s in on_tables]
     last = [_step(s) for s in bundle.dispatchers if installed.hash_of(s.kind, s.identity) != s.hash]
     last.extend(_drop_functions(bundle, installed))
     steps = [s for s in runtime if s.stage is Stage.RUNTIME] + _ordered(early, late, last, made=altered.made)
@@ -237,9 +240,20 @@ def _refuse_behind(altered: Alterations) -> None:
         raise PushError("model_not_provisioned", message, details={"problems": behind, "hint": hint})
 
 
-def _step(statement: Statement) -> Step:
+def _place(schema: ResolvedSchema, statement: Statement) -> tuple[str, str]:
+    model = schema.model(statement.model)
+    return (model.namespace, model.table) if model is not None else ("", "")
+
+
+def _step(statement: Statement, table: Table | None = None) -> Step:
     title = f"{statement.model or 'all models'}: {statement.kind.replace('_', ' ')} {statement.identity}"
     risk = "what participants see changes at once; clients keep what they have until they bootstrap"
+    if table is not None and table.guests:
+        named = ", ".join(table.guests[:_NAMED_GUESTS]) + (", .." if len(table.guests) > _NAMED_GUESTS else "")
+        risk = (
+            f"row security comes on: {named} keep all rows, but Postgres refuses them COPY .. FROM and pg_dump, and"
+            " plans LIKE, numeric and jsonb without statistics, unless they own the table or have BYPASSRLS"
+        )
     return Step(
         title,
         statement.sql,

@@ -24,6 +24,25 @@ WITH model AS (
     ON n.nspname = m.m ->> 'namespace'
     AND c.relname = m.m ->> 'table'
     AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+),
+-- Roles that row security will apply to; what that means to them is in sql/checks/guests.sql.
+guest AS (
+  SELECT
+    m.identity,
+    r.rolname,
+    pg_catalog.has_any_column_privilege(r.oid, m.oid, 'INSERT') AS inserts
+  FROM model AS m
+  JOIN pg_catalog.pg_class AS c
+    ON c.oid = m.oid
+    AND NOT c.relrowsecurity
+    AND c.relkind IN ('r', 'p')
+  JOIN pg_catalog.pg_roles AS r
+    ON r.rolcanlogin
+    AND NOT r.rolsuper
+    AND NOT r.rolbypassrls
+    AND r.rolname NOT LIKE 'pgsync\_%'
+    AND NOT pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE')
+    AND pg_catalog.has_any_column_privilege(r.oid, m.oid, 'SELECT, INSERT')
 )
 SELECT
   'error' AS level,
@@ -137,4 +156,17 @@ JOIN pg_catalog.pg_rewrite AS w
 WHERE m.relkind IN ('r', 'p')
   AND w.is_instead
   AND w.ev_enabled <> 'D'
+UNION ALL
+SELECT
+  CASE WHEN g.inserts THEN 'warning' ELSE 'notice' END,
+  g.identity,
+  CASE
+    WHEN g.inserts THEN 'a push turns row security on: COPY .. FROM and pg_dump will be refused, errors tell no values, and LIKE, numeric and jsonb be planned without statistics for '
+    ELSE 'a push turns row security on: pg_dump will be refused, and LIKE, numeric and jsonb be planned without statistics for '
+  END || pg_catalog.string_agg(pg_catalog.quote_ident(g.rolname), ', ' ORDER BY g.rolname),
+  'ALTER ROLE .. BYPASSRLS for those whom no row security is to bind; else INSERT, and pg_dump --enable-row-security'
+FROM guest AS g
+GROUP BY
+  g.identity,
+  g.inserts
 ORDER BY level, object, finding;

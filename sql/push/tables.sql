@@ -45,7 +45,20 @@ SELECT
     JOIN pg_catalog.pg_class AS x
       ON x.oid = i.indexrelid
     WHERE i.indrelid = c.oid
-  ) AS indexes
+  ) AS indexes,
+  -- Row security is off, and these are neither owners nor bypass it: what it will mean to them is in sql/checks/guests.sql.
+  ARRAY(
+    SELECT r.rolname::text
+    FROM pg_catalog.pg_roles AS r
+    WHERE NOT c.relrowsecurity
+      AND r.rolcanlogin
+      AND NOT r.rolsuper
+      AND NOT r.rolbypassrls
+      AND r.rolname NOT LIKE 'pgsync\_%%'
+      AND NOT pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE')
+      AND pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT')
+    ORDER BY r.rolname
+  ) AS guests
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n
   ON n.oid = c.relnamespace
