@@ -150,7 +150,7 @@ BEGIN
       AND (c.organization_id, c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_organization, v_kind, v_participant)
       AND (c.parts IS NULL OR v_parts <@ c.parts)
   ) THEN
-    v_in_the_way := '{}';
+    v_in_the_way := '{}'::pgsync_private.claim[];
   END IF;
 
   v_claim.status := 'active';
@@ -162,7 +162,7 @@ BEGIN
       RETURN pgsync_private.claim_refusal(
         pgsync_private.claim_conflict('entity_claimed', v_organization, v_model_key, v_id, v_in_the_way));
     END IF;
-    SELECT pg_catalog.count(*)
+    SELECT pg_catalog.count(*)::integer
     INTO v_waiting
     FROM pgsync_private.claim AS c
     WHERE c.scope = v_scope

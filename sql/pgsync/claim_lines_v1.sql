@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION pgsync.claim_lines_v1(p_targets jsonb)
 AS $function$
 DECLARE
   v_snapshot text := pg_catalog.pg_current_snapshot()::text;
-  v_lines jsonb[] := '{}';
+  v_lines jsonb[] := '{}'::jsonb[];
   v_target jsonb;
   v_claims jsonb;
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor

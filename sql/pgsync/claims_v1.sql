@@ -21,7 +21,7 @@ DECLARE
   v_limit integer;
   v_found record;
   v_claim pgsync_private.claim;
-  v_data jsonb[] := '{}';
+  v_data jsonb[] := '{}'::jsonb[];
   v_count integer := 0;
   v_last bigint;
   v_more boolean := false;
@@ -32,7 +32,7 @@ BEGIN
     v_problem := pgsync_private.check_claim_target(p_identity, v_model, v_model_key, p_filter ->> 'id', false);
   END IF;
   IF COALESCE(p_filter ->> 'limit', '1') !~ '^[1-9][0-9]{0,3}$' OR COALESCE(p_filter ->> 'starting_after', '0') !~ '^[0-9]{1,18}$' THEN
-    v_problem := '{"code": "invalid_input", "message": "limit is 1 to 1000, starting_after the cursor of the page before", "param": "limit"}';
+    v_problem := '{"code": "invalid_input", "message": "limit is 1 to 1000, starting_after the cursor of the page before", "param": "limit"}'::jsonb;
   END IF;
   IF v_problem IS NOT NULL THEN
     RETURN pgsync_private.claim_refusal(v_problem);

@@ -27,7 +27,7 @@ BEGIN
   IF v_problem IS NULL AND (
     pg_catalog.jsonb_typeof(p_request) IS DISTINCT FROM 'object' OR pg_catalog.jsonb_typeof(p_request -> 'order') IS DISTINCT FROM 'array'
   ) THEN
-    v_problem := '{"code": "malformed_claim", "message": "order is an array of {heldBy, claimId}", "param": "order"}';
+    v_problem := '{"code": "malformed_claim", "message": "order is an array of {heldBy, claimId}", "param": "order"}'::jsonb;
   END IF;
   IF v_problem IS NOT NULL THEN
     RETURN pgsync_private.claim_refusal(v_problem);

@@ -94,7 +94,7 @@ BEGIN
         'highWater', v_high_water);
     END IF;
     IF p_fence_token > 9007199254740991 THEN
-      RETURN '{"code": "malformed_claim", "message": "a fence token is an integer below 2^53", "param": "fenceToken"}';
+      RETURN '{"code": "malformed_claim", "message": "a fence token is an integer below 2^53", "param": "fenceToken"}'::jsonb;
     END IF;
   END IF;
 

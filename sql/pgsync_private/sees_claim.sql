@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.sees_claim(p_identity jsonb, p_claim pgsync_private.claim)
   RETURNS boolean
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
