@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, Self, cast, get_args
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from pgsync import names
 
 ADMIN_VARIABLE: Final = "DATABASE_URL"
@@ -183,13 +186,23 @@ def variable(name: str) -> str:
 
 
 def admin_url(given: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
-    """The connection string of a role that may create objects, for push and keys. Raises ConfigError without one."""
+    """The connection string of a role that may create objects, for push and keys. Raises ConfigError without one.
+
+    Its text is not repeated: it may hold a password.
+    """
     found = given or environment.get(ADMIN_VARIABLE)
     if not found:
         raise ConfigError(
             f"{ADMIN_VARIABLE} is not set; give a connection string of a role that may create objects in your database,"
             " such as postgresql://postgres@localhost/app"
         )
+    try:
+        conninfo_to_dict(found)
+    except ProgrammingError:
+        raise ConfigError(
+            f"{ADMIN_VARIABLE} (--database-url) is no connection string; give one such as"
+            " postgresql://postgres@localhost/app or host=localhost dbname=app user=postgres"
+        ) from None
     return found
 
 

@@ -206,6 +206,20 @@ BEGIN
     EXECUTE pg_catalog.format('REVOKE ALL ON SEQUENCE %s FROM %I', v_object.name, v_object.role);
   END LOOP;
 
+  FOR v_object IN
+    SELECT DISTINCT
+      d.datname AS name,
+      r.rolname AS role
+    FROM pg_catalog.pg_database AS d
+    CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) AS a
+    JOIN pg_catalog.pg_roles AS r
+      ON r.oid = a.grantee
+    WHERE d.datname = pg_catalog.current_database()
+      AND r.rolname = ANY (c_roles)
+  LOOP
+    EXECUTE pg_catalog.format('REVOKE ALL ON DATABASE %I FROM %I', v_object.name, v_object.role);
+  END LOOP;
+
   FOREACH v_role IN ARRAY c_roles
   LOOP
     BEGIN

@@ -6,6 +6,7 @@ import click
 
 from pgsync.cli import options
 from pgsync.config import admin_url
+from pgsync.errors import PgsyncError
 
 
 @click.command("pull")
@@ -16,12 +17,15 @@ from pgsync.config import admin_url
 )
 @click.option(
     "--tenant",
-    default="organization_id",
+    multiple=True,
+    default=("organization_id",),
     show_default=True,
     metavar="COLUMN",
-    help="The column that says which organization a row belongs to.",
+    help="The column that says which organization a row belongs to. Repeatable: of each table the first that it has.",
 )
-def command(database_url: str | None, namespace: tuple[str, ...], table: tuple[str, ...], tenant: str) -> None:
+def command(
+    database_url: str | None, namespace: tuple[str, ...], table: tuple[str, ...], tenant: tuple[str, ...]
+) -> None:
     """Write the tables of your database down as a typed Python schema, on standard output.
 
     Changes nothing and reads no row. What cannot be taken over is left out with a comment that says why. The file is
@@ -30,7 +34,18 @@ def command(database_url: str | None, namespace: tuple[str, ...], table: tuple[s
     from pgsync.push.existing import read_existing
     from pgsync.push.source import write_schema
 
-    tables = read_existing(admin_url(database_url), namespaces=namespace or ("public",), patterns=table)
+    namespaces = namespace or ("public",)
+    tables = read_existing(admin_url(database_url), namespaces=namespaces, patterns=table)
     if not tables:
-        click.echo("no such table", err=True)
-    click.echo(write_schema(tables, tenant=tenant), nl=False)
+        where = ", ".join(namespaces) + (f" of these names: {', '.join(table)}" if table else "")
+        hint = "say where they are with --namespace, and which with --table"
+        raise PgsyncError("entity_not_found", f"no table in {where}", details={"hint": hint})
+    source = write_schema(tables, tenant=tenant)
+    click.echo(source.text, nl=False)
+    click.echo(f"{source.models} models; left out, and why, in the file: {len(source.left_out)}", err=True)
+    if source.shared:
+        which = "all of them" if len(source.shared) == source.models else ", ".join(source.shared)
+        click.echo(f"without a column {' or '.join(tenant)}, shared by all organizations: {which}", err=True)
+    if source.candidates:
+        found = ", ".join(f"{name} ({count} tables)" for name, count in source.candidates)
+        click.echo(f"columns that could be it: {found}; name them with --tenant", err=True)

@@ -110,6 +110,7 @@ def _steps(
     info = connection.info
     yield Step("limits", sqlfiles.read("connect/limits.sql"))
     yield Step("roles", sqlfiles.read("roles.sql"))
+    yield Step("connections", sqlfiles.read("connect/database.sql"))
     if server.replication_role is not None:
         role = quote(server.replication_role)
         yield Step("replication", sqlfiles.render("connect/replication_role.sql", role=role))

@@ -45,6 +45,7 @@ def _described(schema: ResolvedSchema, model: ResolvedModel, table: Table | None
         "id": model.id.column,
         "tenant": model.tenant_column,
         "mutable": model.mutable,
+        "rule": model.rule is not None,
         "full": needs_full_identity(model) or key_lacks_tenant,
         "fields": [
             {

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import keyword
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 
 from pgsync.models import Kind
-from pgsync.names import is_plain, snake_case
+from pgsync.names import is_plain, quote, snake_case
 from pgsync.push.existing import ExistingColumn, ExistingReference, ExistingTable
 from pgsync.schema.model import plural_key
 from pgsync.schema.resolve import BASE_FIELDS, MAX_NAME, OUR_NAMESPACES
@@ -58,8 +60,19 @@ _IMPORTS: Final = (
     ("uuid", ("UUID",)),
 )
 _OURS: Final = ("JSON", "Field", "Model", "Ref", "Schema", "bigint")
+_TENANT: Final = re.compile(
+    r"(?i)\A(org|organi[sz]ation|tenant|account|company|workspace|team|client|customer)(_?id|_?uuid|_?key)?\Z"
+)
 _TEXT_DEFAULT = re.compile(r"'((?:[^']|'')*)'::.+", re.DOTALL)
 _NUMBER_DEFAULT = re.compile(r"\(?(-?\d+(?:\.\d+)?)\)?(?:::[a-z ]+(?:\(\d+(?:,\d+)?\))?)?")
+
+
+class _Access(Enum):
+    """What clients may do with rows that belong to no organization."""
+
+    ALL = "everything"
+    READ = "read them"
+    OWN = "read the one that is their organization"
 
 
 @dataclass(slots=True)
@@ -72,14 +85,46 @@ class _Draft:
     id: ExistingColumn
     attributes: dict[str, str] = field(default_factory=dict)
     """Attribute by column."""
+    access: _Access = _Access.ALL
 
 
-def write_schema(tables: Sequence[ExistingTable], *, tenant: str = "organization_id") -> str:
-    """The text of a Python file with a model for each table that can be adopted.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Python file with `models` models; `left_out` says why of each table that has none.
 
-    `tenant` is the column that says which organization a row belongs to, where a table has it.
+    `shared` are the classes whose rows belong to no organization, `candidates` columns that might say whose a row is,
+    each with how many tables have it.
     """
-    drafts, left_out = _draft(tables, tenant)
+
+    text: str
+    models: int
+    left_out: tuple[str, ...]
+    shared: tuple[str, ...]
+    candidates: tuple[tuple[str, int], ...]
+
+
+def write_schema(tables: Sequence[ExistingTable], *, tenant: str | Sequence[str] = "organization_id") -> Source:
+    """A Python file with a model for each table that can be adopted.
+
+    `tenant` are the columns that say which organization a row belongs to: of each table the first that it has. Where
+    some tables have one, rows of the others are everybody's to read and nobody's to write, and those of the table of
+    organizations, which these columns refer to, each its organization's to read. Where none has, all models are shared.
+    """
+    columns = (tenant,) if isinstance(tenant, str) else tuple(tenant)
+    drafts, left_out = _draft(tables, columns)
+    shared = [d for d in drafts if d.tenant is None]
+    candidates = _candidates(drafts) if shared else ()
+    if shared and len(shared) < len(drafts):
+        roots = {
+            (reference.namespace, reference.table, reference.target_columns)
+            for draft in drafts
+            if draft.tenant is not None
+            for reference in draft.table.references
+            if reference.columns == (draft.tenant.name,)
+        }
+        for draft in shared:
+            is_root = (draft.table.namespace, draft.table.name, (draft.id.name,)) in roots
+            draft.access = _Access.OWN if is_root and _in_rules(draft.id) else _Access.READ
     by_table = {(d.table.namespace, d.table.name): d for d in drafts}
     bodies = [_class(draft, by_table) for draft in drafts]
     names = [d.name for d in drafts]
@@ -102,26 +147,54 @@ def write_schema(tables: Sequence[ExistingTable], *, tenant: str = "organization
     ]
     ours = [word for word in _OURS if word in used or word in ("Model", "Schema")]
     lines += [*imports, *([""] if imports else []), f"from pgsync.schema import {', '.join(ours)}", ""]
+    if shared and len(shared) == len(drafts):
+        lines += [f"# {line}" for line in _no_tenant(columns, candidates)] + [""]
     lines += [f"# {why}" for why in left_out] + [""] * bool(left_out)
     if bodies:
         lines += ["", body, "", ""]
     listed = ", ".join(names)
     lines.append(f"schema = Schema({listed})" if len(listed) < 100 else _listed(names))
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return Source(text, len(drafts), tuple(left_out), tuple(d.name for d in shared), candidates)
+
+
+def _no_tenant(columns: Sequence[str], candidates: Sequence[tuple[str, int]]) -> Iterator[str]:
+    named = " or ".join(map(_shown, columns))
+    yield f"No table has a column {named} that could say which organization a row belongs to, so every model is"
+    yield "tenant=None: whoever has a key, of whatever organization, reads and writes all rows. That is right for a"
+    yield "database of one organization. Else name the column with --tenant, or narrow them: rule=, mutable=False."
+    if candidates:
+        found = ", ".join(f"{_shown(name)} ({count} tables)" for name, count in candidates)
+        yield f"It could be one of these: {found}."
+
+
+def _candidates(drafts: Sequence[_Draft]) -> tuple[tuple[str, int], ...]:
+    """Columns with a name as tenants have, by how many tables have them."""
+    counted = Counter(
+        c.name for d in drafts for c in d.table.columns if _TENANT.search(c.name) and _id_type(c) is not None
+    )
+    return tuple(sorted(counted.items(), key=lambda found: (-found[1], found[0]))[:5])
+
+
+def _in_rules(column: ExistingColumn) -> bool:
+    """Whether a read rule may compare the column with the reader's organization."""
+    found = named(column.type)
+    return found is not None and found.sql in ("text", "uuid", "integer", "bigint", "smallint")
 
 
 def _listed(names: Sequence[str]) -> str:
     return "schema = Schema(\n" + "".join(f"    {name},\n" for name in names) + ")"
 
 
-def _draft(tables: Sequence[ExistingTable], tenant: str) -> tuple[list[_Draft], list[str]]:
+def _draft(tables: Sequence[ExistingTable], tenants: Sequence[str]) -> tuple[list[_Draft], list[str]]:
     drafts: list[_Draft] = []
     left_out: list[str] = []
     taken: set[str] = set()
     for table in tables:
         where = _shown(f"{table.namespace}.{table.name}")
-        column = table.column(tenant)
-        tenant_column = column if column is not None and _id_type(column) is not None else None
+        tenant_column = next(
+            (c for name in tenants if (c := table.column(name)) is not None and _id_type(c) is not None), None
+        )
         key = [name for name in table.primary_key if tenant_column is None or name != tenant_column.name]
         found = table.column(key[0]) if len(key) == 1 else None
         unfit = next(
@@ -227,7 +300,14 @@ def _class(draft: _Draft, by_table: dict[tuple[str, str], _Draft]) -> str:
     lines: list[str] = []
     if draft.tenant is None:
         options.append("tenant=None")
-        lines.append("# No column says whose a row is: every organization has every row.")
+        if draft.access is not _Access.ALL:
+            options.append("mutable=False")
+            lines.append(
+                "# No column says whose a row is: every organization reads all rows. mutable=False keeps it at that."
+            )
+        if draft.access is _Access.OWN:
+            options.append(f"rule={_text(f'{quote(draft.id.name)} = actor.organization_id')}")
+            lines[-1] = "# The organizations themselves: each sees its own row. Without the rule, all would see all."
     else:
         if draft.tenant.name != "organization_id":
             options.append(f"tenant={_text(draft.tenant.name)}")
@@ -249,7 +329,7 @@ def _class(draft: _Draft, by_table: dict[tuple[str, str], _Draft]) -> str:
     for column in table.columns:
         filled = column.default is not None or column.identity or column.generated or not column.not_null
         if not filled and column.name not in skipped and not written & _attributes(draft, column):
-            options.append("mutable=False")
+            options += ["mutable=False"] * ("mutable=False" not in options)
             lines.insert(
                 0, f"# Clients cannot create rows: {_shown(column.name)} has to have a value, and no field has it."
             )

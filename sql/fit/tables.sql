@@ -82,6 +82,18 @@ WHERE m.relrowsecurity
   AND p.polname NOT LIKE 'pgsync\_%'
 UNION ALL
 SELECT
+  'notice',
+  m.identity,
+  pg_catalog.format(
+    'has no tenant column: whoever has a key, of whatever organization, reads%s the rows%s',
+    CASE WHEN (m.m ->> 'mutable')::boolean THEN ' and writes' ELSE '' END,
+    CASE WHEN (m.m ->> 'rule')::boolean THEN ' that its rule lets through' ELSE '' END),
+  'right for what organizations share, and in a database of one; else tenant=, rule= or mutable=False'
+FROM model AS m
+WHERE m.tenant IS NULL
+  AND m.relkind IN ('r', 'p')
+UNION ALL
+SELECT
   'error',
   m.identity,
   pg_catalog.format('belongs to %s: a table''s owner is not bound by its row security', m.owner),

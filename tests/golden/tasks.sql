@@ -1802,6 +1802,13 @@ ALTER TABLE public.comments ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.comments
 -- The gateway reads rows of comments, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.comments TO pgsync_writer;
 GRANT SELECT ON TABLE public.comments TO pgsync_gateway;
 
@@ -2015,6 +2022,13 @@ ALTER TABLE public.projects ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.projects
 -- The gateway reads rows of projects, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.projects TO pgsync_writer;
 GRANT SELECT ON TABLE public.projects TO pgsync_gateway;
 
@@ -2237,6 +2251,13 @@ ALTER TABLE public.tasks ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.tasks
 -- The gateway reads rows of tasks, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.tasks TO pgsync_writer;
 GRANT SELECT ON TABLE public.tasks TO pgsync_gateway;
 

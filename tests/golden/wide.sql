@@ -4981,6 +4981,13 @@ ALTER TABLE public.counters ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.counters
 -- The gateway reads rows of counters, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.counters TO pgsync_writer;
 GRANT SELECT ON TABLE public.counters TO pgsync_gateway;
 -- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
@@ -5218,6 +5225,13 @@ ALTER TABLE public.countries ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.countries
 -- The gateway reads rows of countries, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.countries TO pgsync_writer;
 GRANT SELECT ON TABLE public.countries TO pgsync_gateway;
 
@@ -5434,6 +5448,13 @@ ALTER TABLE public.documents ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.documents
 -- The gateway reads rows of documents, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.documents TO pgsync_writer;
 GRANT SELECT ON TABLE public.documents TO pgsync_gateway;
 -- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
@@ -5670,6 +5691,13 @@ ALTER TABLE public.folder_list ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.folder_list
 -- The gateway reads rows of folders, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.folder_list TO pgsync_writer;
 GRANT SELECT ON TABLE public.folder_list TO pgsync_gateway;
 
@@ -5892,6 +5920,13 @@ ALTER TABLE public.memberships ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.memberships
 -- The gateway reads rows of memberships, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.memberships TO pgsync_writer;
 GRANT SELECT ON TABLE public.memberships TO pgsync_gateway;
 
@@ -6105,6 +6140,13 @@ ALTER TABLE public.persons ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.persons
 -- The gateway reads rows of persons, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.persons TO pgsync_writer;
 GRANT SELECT ON TABLE public.persons TO pgsync_gateway;
 
@@ -6327,6 +6369,13 @@ ALTER TABLE public.samples ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.samples
 -- The gateway reads rows of samples, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.samples TO pgsync_writer;
 GRANT SELECT ON TABLE public.samples TO pgsync_gateway;
 
@@ -6549,6 +6598,13 @@ ALTER TABLE public.watches ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.watches
 -- The gateway reads rows of watches, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.watches TO pgsync_writer;
 GRANT SELECT ON TABLE public.watches TO pgsync_gateway;
 
@@ -6762,6 +6818,13 @@ ALTER TABLE public.workspaces ENABLE ALWAYS TRIGGER pgsync_91_record_truncate;
 
 -- grants public.workspaces
 -- The gateway reads rows of workspaces, the write functions change them; both under row security.
+DO $usage$
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('pgsync_writer', 'public', 'USAGE') OR NOT pg_catalog.has_schema_privilege('pgsync_gateway', 'public', 'USAGE') THEN
+    GRANT USAGE ON SCHEMA public TO pgsync_writer, pgsync_gateway;
+  END IF;
+END
+$usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.workspaces TO pgsync_writer;
 GRANT SELECT ON TABLE public.workspaces TO pgsync_gateway;
 

@@ -163,7 +163,9 @@ def test_check_is_silent_about_a_schema_that_was_pulled(server: Server, tmp_path
         )
         for tenant in ("account_id", "Tenant Id"):
             path = tmp_path / f"{tenant}.py"
-            path.write_text(write_schema(read_existing(database.dsn, namespaces=["public", "Shop's"]), tenant=tenant))
+            path.write_text(
+                write_schema(read_existing(database.dsn, namespaces=["public", "Shop's"]), tenant=tenant).text
+            )
             schema = load_schema(path)
             found = check_fit(database.dsn, schema.resolved)
             assert worst(found) in (None, "notice"), [f.as_json() for f in found]

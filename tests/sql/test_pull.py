@@ -13,6 +13,7 @@ from pgsync.push.existing import read_existing
 from pgsync.push.source import write_schema
 from pgsync.schema import Schema, load_schema
 from tests.postgres import Database, Server
+from tests.sql.conftest import World, ok, refused
 from tests.sql.test_adopted_tables import ODD_TABLES, TABLES
 
 OTHERS = """
@@ -64,7 +65,7 @@ def database(server: Server) -> Iterator[Database]:
 
 def pulled(database: Database, tmp_path: Path, **options: str) -> tuple[str, Schema]:
     tables = read_existing(database.dsn, namespaces=["public", "Shop's"])
-    text = write_schema(tables, **options)
+    text = write_schema(tables, **options).text
     path = tmp_path / "pulled.py"
     path.write_text(text)
     return text, load_schema(path)
@@ -98,7 +99,10 @@ def test_pulled_schema_says_what_is_there(database: Database, tmp_path: Path) ->
         "public.country is left out",
     ):
         assert line in text, text
-    assert {m.table for m in models.values() if not m.mutable} == {"shapes"}  # nobody could give it a corner
+    shared = {m.table for m in models.values() if m.tenant_column is None}
+    assert shared == {"Order", "countries", "invoices", "customers", "lines"}
+    # Nobody could give a shape its corner; what all organizations share, nobody writes unasked.
+    assert {m.table for m in models.values() if not m.mutable} == {"shapes", *shared}
     notes = {r.column: (r.relation, r.on_delete) for r in models["notes"].references}
     assert notes["item"] == ("item_row", "set null")
     assert notes["itemId"][1] == "cascade"
@@ -118,7 +122,49 @@ def test_pattern_chooses_tables_and_five_hundred_others_cost_nothing(database: D
     assert time.monotonic() - begun < 5
     everything = read_existing(database.dsn, namespaces=["crowd"])
     assert len(everything) == 500
-    assert "class Other499(Model, " in write_schema(everything)
+    assert "class Other499(Model, " in write_schema(everything).text
+
+
+TENANTS = """
+CREATE SCHEMA t;
+CREATE TABLE t.accounts (id uuid PRIMARY KEY, name text NOT NULL);
+CREATE TABLE t.users (id bigint PRIMARY KEY, account_id uuid NOT NULL REFERENCES t.accounts, email text NOT NULL);
+CREATE TABLE t.bills (id bigint PRIMARY KEY, "OrgId" uuid NOT NULL, sum numeric NOT NULL);
+CREATE TABLE t.currencies (id text PRIMARY KEY, name text NOT NULL);
+"""
+
+
+def test_tenant_column_may_be_another_in_each_table_and_is_proposed_where_it_is_missing(
+    server: Server, tmp_path: Path
+) -> None:
+    database = server.create_database()
+    try:
+        database.execute(TENANTS)
+        tables = read_existing(database.dsn, namespaces=["t"])
+        unknown = write_schema(tables)
+        assert set(unknown.shared) == {"Account", "Bill", "Currency", "User"}
+        assert unknown.candidates == (("OrgId", 1), ("account_id", 1))
+        assert "# No table has a column organization_id that could say" in unknown.text
+        assert "mutable=False" not in unknown.text.partition("class ")[2], "as for a database of one organization"
+        path = tmp_path / "schema.py"
+        path.write_text(write_schema(tables, tenant=["account_id", "OrgId"]).text)
+        models = {m.table: m for m in load_schema(path).resolved.models}
+        assert {name: (m.tenant_column, m.mutable) for name, m in models.items()} == {
+            "accounts": (None, False),
+            "bills": ("OrgId", True),
+            "currencies": (None, False),
+            "users": ("account_id", True),
+        }
+        push(database.dsn, load_schema(path), migrate=False)
+        us, them = ("00000000-0000-0000-0000-00000000000" + end for end in "ab")
+        database.execute(f"INSERT INTO t.accounts VALUES ('{us}', 'us'), ('{them}', 'them')")
+        world = World(database)
+        assert world.caller(us).read("SELECT name FROM t.accounts") == ["us"], "an organization sees its own row only"
+        ok(world.caller(us).create("users", "1", {"email": "x"}))
+        assert refused(world.caller(us).create("accounts", us, {"name": "x"})).code == "forbidden"
+        world.close()
+    finally:
+        database.drop()
 
 
 def test_pull_changes_nothing_and_needs_nothing_of_pgsync(database: Database) -> None:
