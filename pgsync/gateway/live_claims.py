@@ -131,7 +131,8 @@ class ClaimFrames:
             return
         answer = outcome["answer"]
         model = self._schema.current.find(entity_type)
-        place = (outcome["scope"], entity_type if model is None else model.name, entity_id)
+        scope = "" if model is not None and model.tenant_column is None else self._member.organization
+        place = (scope, entity_type if model is None else model.name, entity_id)
         if answer["status"] == "active":
             shown = answer["claim"]["target"]
             target = {"entityType": entity_type, "entityId": entity_id}

@@ -225,8 +225,7 @@ class _Altering:
             ]
 
         constraints = renames(set(table.constraints), ("check", "fkey", "required"), [""])
-        suffixes = ("idx", "key", f"{model.tenant_column}_idx", f"{model.tenant_column}_key")
-        index_names = renames(set(table.indexes), suffixes, stems)
+        index_names = renames(set(table.indexes), ("idx", "key"), stems)
         for old, now in constraints:
             self.constraints_then = (self.constraints_then - {old}) | {now}
         for old, now in index_names:

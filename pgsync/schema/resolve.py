@@ -634,7 +634,6 @@ class _Resolver:
                 on_delete=on_delete,
                 parent=options.get("parent", False),
                 enforced=enforced,
-                to_shared=parent_tenant is None,
             )
         )
 

@@ -48,8 +48,7 @@ class ResolvedField:
 class Reference:
     """A belongs-to relation. `target` is the key of the other model.
 
-    `enforced`: with a foreign key, whose `on_delete` is `no action`, `restrict`, `cascade` or `set null`. `to_shared`:
-    all organizations share the rows of the other model.
+    `enforced`: with a foreign key, whose `on_delete` is `no action`, `restrict`, `cascade` or `set null`.
     """
 
     relation: str
@@ -59,7 +58,6 @@ class Reference:
     on_delete: str = "no action"
     parent: bool = False
     enforced: bool = True
-    to_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,2 @@
 -- {{ why }}
--- squawk-ignore ban-drop-not-null
 ALTER TABLE {{ table }} ALTER COLUMN {{ column }} DROP NOT NULL;

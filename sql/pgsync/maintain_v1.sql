@@ -60,7 +60,7 @@ BEGIN
     END LOOP;
 
     FOR v_name IN
-      SELECT c.relname::text
+      SELECT c.relname
       FROM pg_catalog.pg_inherits AS i
       JOIN pg_catalog.pg_class AS c
         ON c.oid = i.inhrelid

@@ -15,7 +15,7 @@ BEGIN
       n.nspname,
       c.relname,
       c.relreplident,
-      r.relreplident = 'f' AS is_full,
+      CASE r.relreplident WHEN 'f' THEN 'FULL' ELSE 'DEFAULT' END AS wanted,
       (
         SELECT x.relname
         FROM pg_catalog.pg_index AS i
@@ -40,11 +40,7 @@ BEGIN
     VALUES (v_leaf.nspname, v_leaf.relname, v_leaf.relreplident, v_leaf.index_name)
     ON CONFLICT (namespace, table_name) DO NOTHING;
     -- Built, because the names of partitions are known to the catalog only.
-    IF v_leaf.is_full THEN
-      EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY FULL', v_leaf.nspname, v_leaf.relname);
-    ELSE
-      EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY DEFAULT', v_leaf.nspname, v_leaf.relname);
-    END IF;
+    EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY %s', v_leaf.nspname, v_leaf.relname, v_leaf.wanted);
   END LOOP;
 END
 $function$;

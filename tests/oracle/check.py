@@ -9,6 +9,11 @@ What it holds a stream to:
 - resumed: a stream that goes on from a position goes on exactly there
 - told: a truncated table, a window that was left, is answered by a bootstrap, and its rows existed together
 - echoes: the caller's id of an operation comes with that operation's change, once
+- claims: who gets one has everything up to the position that it is told with it
+
+A reader whose memberships change sees by the old ones up to that transaction and by the new ones after it. What comes
+between, in ids of that place, are rows as somebody saw them who looked a little later: until the log that was
+written by then has passed, each row has to be true of some moment since, and after that everything is exact again.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from tests.oracle.replica import (
     Delta,
     Event,
     Frame,
+    Granted,
     Opened,
     Replica,
     RowKey,
@@ -63,6 +69,8 @@ class Counts:
     echoes: int = 0
     resumed: int = 0
     bootstraps_required: int = 0
+    told: int = 0
+    regrouped: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
@@ -90,7 +98,9 @@ class Checker:
     _asked: int = 0
     _told_until: int = 0
     _readers: tuple[Identity, ...] = ()
+    _inexact_from: int = 0
     _inexact_until: int = 0
+    _regrouped: set[int] = field(default_factory=set)
     # Of the replica: the position from which it must be true.
     _true_from: int = 0
     _echoed: dict[str, int] = field(default_factory=dict)
@@ -109,18 +119,22 @@ class Checker:
                 self._frame(event)
             case Asked(last_sync_id):
                 self._asked = last_sync_id
+                self.replica.take(event)
             case Answered():
                 self._answer(event)
             case Subscribed(groups):
                 # What had been taken for the old groups may still be under way.
                 self._readers = (*self._readers, self.identity.with_groups(groups))
-                self._inexact_until = self._true_from = _NEVER
+                self._inexact_from, self._inexact_until, self._true_from = _ALWAYS, _NEVER, _NEVER
             case BootstrapAsked():
                 self._received_before_bootstrap = self._last_received
             case Bootstrapped():
                 self._bootstrap(event)
             case CaughtUp():
                 self._catch_up(event)
+            case Granted(read_at):
+                if self._at is not None and self.replica.is_whole:
+                    self._expect_nothing(read_at)
             case Settled(position):
                 if self._at is not None and self.replica.is_whole:
                     self._expect_nothing(position)
@@ -136,11 +150,13 @@ class Checker:
         self._resumed_at = event.after
         self._asked = self._told_until = 0
         self._readers = (self.identity.with_groups(event.groups),)
-        self._inexact_until = 0
+        self._inexact_from = self._inexact_until = 0
         self.replica.take(event)
 
     def _frame(self, event: Frame) -> None:
         self.counts.frames += 1
+        after = event.deltas[0].id - 1
+        self._notice_memberships(after if self._at is None else min(after, self._at), event.deltas[-1].id)
         self._received(event.deltas)
         if self._at is None:
             self._early += event.deltas
@@ -155,6 +171,10 @@ class Checker:
         position = event.current_sync_id
         if position > self.history.head:
             self._violate(f"was told of position {position}, beyond the head {self.history.head}")
+        if self._at is None and not self.replica.has_asked and not event.requires_bootstrap:
+            self._early += event.deltas
+            self.replica.take(event)
+            return
         if event.deltas and event.deltas[-1].id > position:
             # It ends inside a transaction that travels in parts: the position is where that begins.
             part = self.history.transaction_of(event.deltas[-1].id)
@@ -169,6 +189,8 @@ class Checker:
             self._told_until = self.history.end_of_transaction(position + 1)
             self._early = []
             self._last_received = self._at
+            if self._readers[-1].follows:  # it may go on from a snapshot that has seen more than the position says
+                self._be_inexact(self._at)
             self.replica.take(event)
             return
         first = event.deltas[0].id if event.deltas else None
@@ -191,6 +213,9 @@ class Checker:
         came = [delta.id for delta in (*self._early, *event.deltas)]
         answered = [delta.id for delta in event.deltas]
         start = self._asked
+        self._notice_memberships(
+            min([start, self._resumed_at or start, *(sync_id - 1 for sync_id in came[:1])]), position
+        )
         true_from_asked = self._ids_between(start, position)
         if self._resumed_at is not None and came == self._ids_between(self._resumed_at, position):
             start = self._resumed_at
@@ -221,7 +246,7 @@ class Checker:
         self._check_rows(event, reader)
         self._readers = (*self._readers, reader) if self._inexact_until == _NEVER else (reader,)
         if self._inexact_until == _NEVER or event.in_stream:
-            self._inexact_until = event.settled
+            self._inexact_from, self._inexact_until = _ALWAYS, event.settled
         if event.in_stream:
             self._at = event.position
             self._early = []
@@ -252,9 +277,11 @@ class Checker:
             if key[1] not in (None, reader.organization):
                 continue
             model = self.history.schema.by_table[key[0]]
+            readers = self._variants(reader, first)
             seen = [
-                model.to_json(row) if row is not None and model.shows(row, reader) else None
+                model.to_json(row) if row is not None and model.shows(row, variant) else None
                 for row in self.history.versions_of(key, first, last)
+                for variant in readers
             ]
             if any(change.action == "T" and change.model.key == key[0] for change in self.history.between(first, last)):
                 seen.append(None)
@@ -291,8 +318,8 @@ class Checker:
         assert self._at is not None
         came = [delta.id for delta in deltas]
         right = self._ids_between(self._at, position)
-        exact_after = self._inexact_until
-        if [sync_id for sync_id in came if sync_id > exact_after] != [s for s in right if s > exact_after]:
+        self._notice_memberships(self._at, position)
+        if [*filter(self._is_exact, came)] != [*filter(self._is_exact, right)]:
             self._violate(f"from {self._at} to {position} came {_spell(came)}, should be {_spell(right)}")
         unsaid = self.history.between(max(self._at, self._told_until), position)
         truncated = [c.sync_id for c in unsaid if c.action in "TR" and self._reads(c)]
@@ -313,14 +340,17 @@ class Checker:
         self._touched.add((delta.typename, delta.row_id))
         change = self.history.find(delta.id)
         if change is None:
-            self._violate(f"{delta.id} never happened")
+            self._judge_told(delta)
             return
         what = f"{delta.id} {delta.action} {delta.typename} {delta.row_id}"
         if (change.model.typename, change.key[2]) != (delta.typename, delta.row_id):
             self._violate(f"{what} is a change of {change.key}")
             return
-        readers = self._readers if delta.id <= self._inexact_until else self._readers[-1:]
-        right = [change.as_seen(reader) for reader in readers]
+        if self._is_exact(delta.id):
+            right = [self._seen(change)]
+        else:
+            variants = [variant for reader in self._readers for variant in self._variants(reader, self._inexact_from)]
+            right = [change.as_seen(variant) for variant in variants]
         if delta.action not in right:
             self._violate(f"{what}: this reader should see {right[-1] or 'nothing'}; it was a {change.action}")
             return
@@ -331,14 +361,35 @@ class Checker:
             self._judge_data(delta, change, what)
         self._judge_echo(delta, change, what)
 
+    def _judge_told(self, delta: Delta) -> None:
+        """A row that comes or goes because a membership does: it is or was so since."""
+        what = f"{delta.id} {delta.action} {delta.typename} {delta.row_id}"
+        reader = self._readers[-1]
+        transaction = self.history.transaction_of(delta.id)
+        if transaction is None or not reader.follows or self._is_exact(delta.id):
+            self._violate(f"{what} never happened")
+            return
+        self.counts.told += 1
+        model = self.history.schema.by_typename[delta.typename]
+        key = (model.key, reader.organization if model.tenant else None, delta.row_id)
+        since = transaction.changes[-1].sync_id
+        found = self.history.versions_of(key, since, self.history.head)
+        variants = self._variants(reader, since)
+        if delta.action == "I":
+            shown = [row for row in found if row is not None and any(model.shows(row, one) for one in variants)]
+            if not any(_alike(delta.data, model.to_json(row)) for row in shown):
+                self._violate(f"{what}: a reader who looked since has not seen this row")
+        elif delta.action != "D" or delta.data is not None:
+            self._violate(f"{what} can only be I with all fields, or D")
+        elif all(model.shows(row, one) for row in found for one in variants):
+            self._violate(f"{what}: the row has been visible all the time since")
+
     def _judge_data(self, delta: Delta, change: Change, what: str) -> None:
         assert change.after is not None
         row = change.model.to_json(change.after)
         data = dict(delta.data or {})
         wrong = [name for name in data if data[name] != row.get(name)]
-        if change.as_seen(self._readers[-1]) == "I" and change.model is self.history.schema.by_typename.get(
-            delta.typename
-        ):
+        if delta.action == "I" and change.model is self.history.schema.by_typename.get(delta.typename):
             wrong += [name for name in row if name not in data and row[name] is not None]
         if wrong:
             self._violate(f"{what} has wrong {wrong}")
@@ -374,7 +425,7 @@ class Checker:
         ):
             return
         rest = self._ids_between(last, self.history.end_of_transaction(last))
-        if rest and last > self._inexact_until:
+        if rest and self._is_exact(last):
             self._violate(f"a frame ends with {last}, though {_spell(rest)} are of the same transaction")
 
     def _compare(self, position: int, when: str, *, wholly: bool = False) -> None:
@@ -401,7 +452,12 @@ class Checker:
         if not 0 <= self._truth_at <= position:
             self._truth = self.visible(position)
         else:
-            reader = self._readers[-1]
+            if self._holding(self._readers[-1], self._truth_at) != self._holding(self._readers[-1], position):
+                before, self._truth = self._truth, self.visible(position)
+                self._touched |= before.keys() | self._truth.keys() | self.replica.rows.keys()
+                self._truth_at = position
+                return
+            reader = self._holding(self._readers[-1], position)
             for change in self.history.between(self._truth_at, position):
                 if change.action == "T":
                     emptied = change.model.typename
@@ -420,14 +476,52 @@ class Checker:
         readable = self.identity.readable
         return readable is None or change.model.typename.lower() in readable
 
+    def _holding(self, reader: Identity, position: int) -> Identity:
+        """The reader with the groups of its memberships at a position."""
+        return reader.holding(self.history.grants_at((reader.organization, reader.id), position))
+
+    def _variants(self, reader: Identity, since: int) -> Sequence[Identity]:
+        """The reader with all groups that it has held since a position, also with some lost and others not yet got."""
+        member = (reader.organization, reader.id)
+        before = self.history.grants_at(member, since)
+        later = {grants.groups for grants in self.history.grants_since(member, since)} if reader.follows else set()
+        held = {before, *later, *(before & groups for groups in later), *(before | groups for groups in later)}
+        return [*{reader.holding(groups) for groups in held}]
+
+    def reader_at(self, position: int) -> Identity:
+        """Whom the stream is for at a position, with all its groups."""
+        return self._holding(self._readers[-1], position)
+
+    def _seen(self, change: Change) -> str | None:
+        return change.as_seen(self._holding(self._readers[-1], change.sync_id))
+
+    def _is_exact(self, sync_id: int) -> bool:
+        return sync_id <= self._inexact_from or sync_id > self._inexact_until
+
+    def _be_inexact(self, after: int) -> None:
+        """From here on, as far as anybody can have looked who has said something by now."""
+        self._inexact_from = after if after > self._inexact_until else min(self._inexact_from, after)
+        self._inexact_until = max(self._inexact_until, self.history.head)
+        self._true_from = max(self._true_from, self.history.head)
+
+    def _notice_memberships(self, after: int, position: int) -> None:
+        """The stream goes on to `position`, perhaps past changes of the reader's memberships."""
+        reader = self._readers[-1]
+        if not reader.follows:
+            return
+        for grants in self.history.grants_since((reader.organization, reader.id), after):
+            if grants.after < position:
+                self.counts.regrouped += grants.after not in self._regrouped
+                self._regrouped.add(grants.after)
+                self._be_inexact(grants.after)
+
     def _ids_between(self, after: int, until: int) -> list[int]:
-        readers = self._readers[-1:]
-        return [c.sync_id for c in self.history.between(after, until) if any(c.as_seen(reader) for reader in readers)]
+        return [c.sync_id for c in self.history.between(after, until) if self._seen(c)]
 
     def visible(self, position: int, readers: Sequence[Identity] = ()) -> dict[RowKey, Any]:
         """What the reader may see at a position."""
         rows: Mapping[Key, Any] = self.history.rows if position >= self.history.head else self.history.at(position)
-        readers = readers or self._readers[-1:]
+        readers = [self._holding(reader, position) for reader in readers or self._readers[-1:]]
         found: dict[RowKey, Any] = {}
         for key, row in rows.items():
             model = self.history.schema.by_table[key[0]]
@@ -440,6 +534,7 @@ class Checker:
 
 
 _NEVER: Final = 1 << 62
+_ALWAYS: Final = -1
 _FEW: Final = 60
 
 

@@ -32,12 +32,13 @@ from tests.oracle.follower import Follower
 from tests.oracle.history import History, LogReader
 from tests.oracle.replica import differences
 from tests.oracle.schemas import ORGANIZATIONS, TEAMS, Identity, Schema, grown, random_schema
-from tests.oracle.servers import Gateway, drop_slot, terminate_streams
+from tests.oracle.servers import Gateway, drop_slot, invalidate_slots, terminate_streams
 from tests.oracle.subscriber import StreamEnded, Subscriber
 
 LIMIT_SECONDS: Final = 60.0
 SUBSCRIBERS: Final = 8
 FOLLOWERS: Final = (2, 7)  # those that read server-sent events
+MEMBERS: Final = (1, 4, 7)  # those whose groups are what memberships grant them, besides their own
 LEAST_CONNECTED: Final = 4
 LONG_TRANSACTIONS: Final = 2
 # What a call meets when the gateway, its database or its socket goes away under it.
@@ -55,6 +56,7 @@ class Tally:
     steps: int = 0
     kills: int = 0
     slot_losses: int = 0
+    invalidations: int = 0
     crashes: int = 0
     terminations: int = 0
     pushes: int = 0
@@ -75,7 +77,11 @@ class Writer:
 
 
 class Run:
-    """Everything of one seed. `hazards`: also kill, crash and lose things. `workers`: of each gateway."""
+    """Everything of one seed. `hazards`: also kill, crash and lose things. `workers`: of each gateway.
+
+    `is_long`: at the end, what clients believe of each other's presence is judged, too, which may take the time after
+    which a gateway that was killed is taken for dead.
+    """
 
     def __init__(
         self,
@@ -86,6 +92,7 @@ class Run:
         *,
         hazards: bool,
         workers: Sequence[int] = (1, 1),
+        is_long: bool = False,
     ) -> None:
         self.seed = seed
         self.database = database
@@ -93,11 +100,13 @@ class Run:
         self._embedded = embedded
         self._folder = folder
         self._hazards = hazards
+        self._is_long = is_long
         self._step = 0
         rng = random.Random(f"{seed} world")
         self._schemas: list[Schema] = [random_schema(rng)]
         self.history = History(self._schemas[0])
-        self._log = LogReader(database.dsn, f"oracle_{database.name}", self.history, self._schemas)
+        self._slot = f"oracle_{database.name}"
+        self._log = LogReader(database.dsn, self._slot, self.history, self._schemas)
         self.gateways = [
             Gateway(
                 database,
@@ -127,6 +136,8 @@ class Run:
             (16, "commit over a socket", self._commit_frame),
             (5, "premise", self._premise),
             (4, "claim", self._claim),
+            (8, "claim over a socket", self._claim_frame),
+            (16, "membership", self._membership),
             (26, "transaction", self._transaction),
             (6, "long transaction", self._long_transaction),
             (8, "burst", self._burst),
@@ -151,6 +162,7 @@ class Run:
                 (2, "terminate", self._terminate),
                 (1, "lose a slot", self._lose_slot),
                 (0.5, "lose all slots", self._lose_all),
+                (0.8, "invalidate slots", self._invalidate),
                 (0.5, "crash", self._crash),
                 (1, "push", self._push),
             ]
@@ -205,9 +217,10 @@ class Run:
             "organizationId": identity.organization,
             "participantKind": identity.kind,
             "participantId": identity.id,
-            "syncGroups": sorted(identity.groups),
             "operations": operations,
         }
+        if not identity.follows:  # groups that are given by name are all
+            request["syncGroups"] = sorted(identity.groups)
         (row,) = self.database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request)])
         return key, row[0]["capabilityId"]
 
@@ -241,7 +254,10 @@ class Run:
                 models = rng.sample(self._schemas[0].models, 2)
                 operations = [f"{model.typename.lower()}.read" for model in models]
             readable = frozenset(name.removesuffix(".read") for name in operations) or None
-            identity = Identity(organization, kind, person, self._groups(rng, organization), readable)
+            groups = self._groups(rng, organization)
+            if number in MEMBERS:
+                groups = frozenset({f"org:{organization}", f"{kind}:{person}"})
+            identity = Identity(organization, kind, person, groups, readable, follows=number in MEMBERS)
             key, capability = self._credential(
                 identity, key_kind="ek" if kind == "user" else "rk", operations=operations
             )
@@ -490,6 +506,57 @@ class Run:
             await self._write_one(rng, writer, operation, claim=claim["id"], fenceToken=token)
         await self._call(rng, writer, "DELETE", path, {}, "")
 
+    async def _claim_frame(self, rng: random.Random) -> None:
+        """Somebody claims a row over its socket, waits in line for it, lives on, or gives it back."""
+        subscriber = rng.choice(self.subscribers)
+        model = rng.choice(self._schema.models)
+        row_id, kind, queue = writers.row_id(rng, model, 2), rng.random(), rng.random() < 0.7
+        parts = rng.choice(({}, {}, {"field": "title"}, {"fields": ["title", "level"]}))
+        if not subscriber.writes or not subscriber.is_open or subscriber.is_lagging:
+            return
+        living = [claim_id for claim_id, claim in subscriber.claims.items() if claim.told != "gone"]
+        if living and kind < 0.3:
+            await self._ask(subscriber, subscriber.abandon(living[0]))
+        elif living and kind < 0.4:
+            await self._ask(subscriber, subscriber.send("claim_heartbeat", {"claimId": living[-1], "ttlMs": 90_000}))
+        else:
+            claim_id = self._key(rng)
+            target = {"entityType": model.typename.lower(), "entityId": row_id, **parts}
+            asked = {"claimId": claim_id, **target, "queue": queue, "estimatedMs": rng.choice((2_000, 300_000))}
+            await self._ask(subscriber, subscriber.claim(claim_id, asked))
+
+    async def _membership(self, rng: random.Random) -> None:
+        """People are given groups, or lose them."""
+        for _ in range(rng.choice((1, 1, 3))):
+            self._change_membership(rng)
+
+    def _change_membership(self, rng: random.Random) -> None:
+        """One is, alone or among other changes."""
+        model = next(model for model in self._schema.models if model.grants is not None)
+        organization = ORGANIZATIONS[0] if rng.random() < 0.7 else ORGANIZATIONS[1]
+        row = {"id": writers.row_id(rng, model), "organization_id": organization}
+        row |= {"person_id": rng.choice([self.subscribers[number].identity.id for number in MEMBERS])}
+        reference = model.references[1]
+        row[reference.column] = writers.random_value(rng, reference.column, self._schema, model)
+        goes, others = rng.random() < 0.4, rng.choice((0, 0, 2))
+        with self._connect() as connection:
+            writers.begin(connection)
+            with contextlib.suppress(*writers.REFUSALS), connection.transaction():
+                for _ in range(others):
+                    writers.random_statement(rng, connection, self._schema)
+                if goes:
+                    connection.execute(
+                        sql.SQL("DELETE FROM {} WHERE id = {} AND organization_id = {}").format(
+                            sql.Identifier(model.table), row["id"], row["organization_id"]
+                        )
+                    )
+                    return
+                if row[reference.column] is not None:
+                    scope = self._schema.by_typename[reference.target]
+                    target = {"id": row[reference.column], "organization_id": organization, "title": "to be shared"}
+                    writers.insert(connection, scope, target, upsert=True)
+                writers.grant(connection, model, row)
+
     async def _burst(self, rng: random.Random) -> None:
         """Several at once: what order they commit in is nobody's plan."""
         seeds = [rng.getrandbits(60) for _ in range(rng.randint(3, 8))]
@@ -650,7 +717,10 @@ class Run:
     async def _subscribe(self, rng: random.Random) -> None:
         subscriber = rng.choice(self.subscribers)
         held = sorted(subscriber.identity.groups)
-        groups = frozenset(rng.sample(held, rng.randint(0, len(held))))
+        if subscriber.identity.follows:  # groups may be asked for that a membership will grant
+            scope = next(model for model in self._schema.models if model.scope is not None)
+            held += [f"{scope.scope}:{row_id}" for row_id in {writers.row_id(rng, scope) for _ in range(3)}]
+        groups = frozenset(rng.sample(sorted(held), rng.randint(0, len(held))))
         if subscriber.is_open:
             await self._ask(subscriber, subscriber.subscribe(groups))
 
@@ -739,6 +809,21 @@ class Run:
         for gateway in self.gateways:
             await self._start_one(gateway)
 
+    async def _invalidate(self, rng: random.Random) -> None:
+        """The server keeps no more log for slots that lag; whose gateway does not run finds that when it starts."""
+        running = self._running()
+        if running and rng.random() < 0.6:
+            gateway = rng.choice(running)
+            gateway.kill()
+            self.tally.kills += 1
+        self._end_long()
+        if self._application is not None:
+            self._application.close()
+        self.tally.invalidations += await invalidate_slots(self.database, self._slot, self._log.poll)
+        await self._transaction(rng)
+        for gateway in self.gateways if rng.random() < 0.5 else self._running():
+            await self._start_one(gateway)
+
     async def _crash(self, rng: random.Random) -> None:
         """The server ends without a word, and recovers."""
         self._embedded.stop(immediately=True)
@@ -783,6 +868,9 @@ class Run:
                     raise self._failed(f"{subscriber.name} does not come to rest")
         self.judge()
         self._judge_commits()
+        await self._judge_claims()
+        if self._is_long:
+            await self._judge_presence()
         for subscriber, checker in zip(self.subscribers, self.checkers, strict=True):
             self._judge_end(subscriber, checker)
         self.tally.transactions = len(self.history.transactions)
@@ -807,16 +895,66 @@ class Run:
         if wrong:
             raise self._failed("\n  ".join(["commits:", *wrong[:20]]))
 
+    async def _judge_claims(self) -> None:
+        """Who was told of claims of its own holds them or waits for them, as the database has it."""
+        wrong: list[str] = []
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            found = self.database.execute("SELECT id, status FROM pgsync_private.claim WHERE ended_at IS NULL")
+            status = {str(claim_id): {"active": "held"}.get(str(said), str(said)) for claim_id, said in found}
+            wrong = [
+                f"{subscriber.name} was told that {claim_id} is {claim.told}, it is {status.get(claim_id, 'gone')}"
+                for subscriber in self.subscribers
+                for claim_id, claim in subscriber.claims.items()
+                if claim.told != status.get(claim_id, "gone")
+            ]
+            if not wrong:
+                return
+            await asyncio.sleep(0.1)
+        raise self._failed("\n  ".join(["claims:", *wrong[:20]]))
+
+    async def _judge_presence(self) -> None:
+        """With no claims left, everybody sees those who share a group with it, and nobody else."""
+        self.database.execute(
+            "SELECT pgsync.end_claim_v1(organization_id, id) FROM pgsync_private.claim WHERE ended_at IS NULL"
+        )
+        wrong: list[str] = []
+        deadline = time.monotonic() + LIMIT_SECONDS
+        sockets = [subscriber for subscriber in self.subscribers if subscriber.writes]
+        who = {
+            subscriber: checker.reader_at(self.history.head)
+            for subscriber, checker in zip(self.subscribers, self.checkers, strict=True)
+        }
+        while time.monotonic() < deadline:
+            wrong = []
+            for subscriber in sockets:
+                me = who[subscriber]
+                there: dict[str, set[str]] = {}
+                for other in (who[one] for one in sockets):
+                    if other.organization == me.organization and other.id != me.id and other.shown & me.shown:
+                        there.setdefault(other.id, set()).update(other.shown & me.shown)
+                told = {name: set(groups) for name, groups in subscriber.peers.items()}
+                if told != there:
+                    wrong.append(f"{subscriber.name} was told {told} are there, and it is {there}")
+            if not wrong:
+                return
+            await asyncio.sleep(0.1)
+        raise self._failed("\n  ".join(["presence:", *wrong[:20]]))
+
     def _judge_end(self, subscriber: Subscriber, checker: Checker) -> None:
         """What the subscriber holds is what SELECT gives under its identity, and so is what the oracle believes."""
         reader = subscriber.identity.with_groups(subscriber.groups)
-        identity = {
+        identity: dict[str, Any] = {
             "organizationId": reader.organization,
             "participantKind": reader.kind,
             "participantId": reader.id,
             "syncGroups": sorted(reader.groups),
             "operations": [f"{name}.read" for name in sorted(reader.readable)] if reader.readable else [],
         }
+        if reader.follows:
+            identity["edges"] = True
+        if reader.asked is not None:
+            identity["subscribed"] = sorted(reader.asked)
         selected: dict[tuple[str, str], Any] = {}
         with self._connect(names.GATEWAY) as connection, connection.transaction():
             connection.execute("SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'")

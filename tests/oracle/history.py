@@ -18,9 +18,13 @@ import psycopg
 
 from tests.oracle.schemas import Identity, Model, Row, Schema
 
+# Numbers that no change has, behind a transaction that changes who is granted what.
+RESERVED: Final = 4096
 _LINE: Final = re.compile(r"line:(\d+):[0-9a-f]+")
 Key = tuple[str, str | None, str]
 """Model key, organization (None for a shared model), row id."""
+Member = tuple[str | None, str]
+"""Organization and participant id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,29 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A committed transaction. The sync ids of its changes are consecutive; `size_bytes` is its size in the log."""
+    """A committed transaction. The sync ids of its changes are consecutive; `size_bytes` is its size in the log.
+
+    `reserved` sync ids after its last change are its own, too.
+    """
 
     xid: int
     changes: tuple[Change, ...]
     commits: tuple[Committed, ...] = ()
     size_bytes: int = 0
+    reserved: int = 0
+
+    @property
+    def end(self) -> int:
+        """Its last sync id."""
+        return self.changes[-1].sync_id + self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """Since a transaction that concerns a participant, which begins after `after`, memberships grant it `groups`."""
+
+    after: int
+    groups: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -79,6 +100,8 @@ class History:
     _in_order: list[Committed] = field(default_factory=list)
     _of: list[Transaction] = field(default_factory=list)  # per change
     _versions: dict[Key, list[tuple[int, Row | None]]] = field(default_factory=dict)
+    _memberships: dict[Key, tuple[Member, str]] = field(default_factory=dict)
+    _grants: dict[Member, list[Grants]] = field(default_factory=dict)
 
     def begin_line(self, base: int) -> None:
         """The next change gets the number after `base`."""
@@ -97,8 +120,11 @@ class History:
                 self.repeated_keys.append(name)
             self.commits[name] = commit
             self._in_order.append(commit)
+        begun_after, concerned = self.head, set[Member]()
         for change in transaction.changes:
             assert change.sync_id == self.head + 1, (change.sync_id, self.head)
+            if change.model.grants is not None:
+                concerned |= self._concerned(change)
             self.head = change.sync_id
             self.changes.append(change)
             self._ids.append(change.sync_id)
@@ -108,6 +134,36 @@ class History:
                     self._put(key, change.sync_id, None)
             elif change.action != "R":
                 self._put(change.key, change.sync_id, change.after)
+        self.head += transaction.reserved
+        for member in concerned:
+            groups = frozenset(group for holder, group in self._memberships.values() if holder == member)
+            self._grants.setdefault(member, []).append(Grants(begun_after, groups))
+
+    def _concerned(self, change: Change) -> set[Member]:
+        """Takes a change of a membership; whom it concerns."""
+        if change.action in "TR":  # a table of memberships that is loaded anew concerns all whom it names
+            found = {member for key, (member, _) in self._memberships.items() if key[0] == change.model.key}
+            if change.action == "T":
+                self._memberships = {
+                    key: value for key, value in self._memberships.items() if key[0] != change.model.key
+                }
+            return found
+        before, after = change.model.granted(change.before), change.model.granted(change.after)
+        self._memberships.pop(change.key, None)
+        if after is not None:
+            self._memberships[change.key] = (change.key[1], after[0]), after[1]
+        return set() if before == after else {(change.key[1], held[0]) for held in (before, after) if held is not None}
+
+    def grants_at(self, member: Member, position: int) -> frozenset[str]:
+        """The groups that memberships grant a participant at a position, or inside a transaction by that one."""
+        found = self._grants.get(member, [])
+        index = bisect_left(found, position, key=lambda grants: grants.after) - 1
+        return found[index].groups if index >= 0 else frozenset()
+
+    def grants_since(self, member: Member, after: int) -> Sequence[Grants]:
+        """The changes of a participant's memberships by transactions that end after a position."""
+        found = self._grants.get(member, [])
+        return [grants for grants in found if self.end_of_transaction(grants.after + 1) > after]
 
     def _put(self, key: Key, sync_id: int, row: Row | None) -> None:
         if row is None:
@@ -133,14 +189,14 @@ class History:
         return self._in_order[index]
 
     def transaction_of(self, sync_id: int) -> Transaction | None:
-        """The transaction that made this change."""
+        """The transaction that this sync id belongs to."""
         index = bisect_right(self._ids, sync_id) - 1
-        return self._of[index] if index >= 0 and self._ids[index] == sync_id else None
+        return self._of[index] if index >= 0 and sync_id <= self._of[index].end else None
 
     def end_of_transaction(self, sync_id: int) -> int:
         """The last sync id of the transaction that this one belongs to."""
         found = self.transaction_of(sync_id)
-        return sync_id if found is None else found.changes[-1].sync_id
+        return sync_id if found is None else found.end
 
     def at(self, position: int) -> dict[Key, Row]:
         """All rows as they were after this sync id."""
@@ -360,6 +416,10 @@ class LogReader:
             for i, (server_tx_id, key, count) in enumerate(opened.commits)
         )
         if changes or commits:
-            history.add(Transaction(opened.xid, changes, commits, opened.size_bytes))
+            is_membership = any(
+                c.action not in "TR" and c.model.granted(c.before) != c.model.granted(c.after) for c in changes
+            )
+            reserved = RESERVED if is_membership else 0
+            history.add(Transaction(opened.xid, changes, commits, opened.size_bytes, reserved))
         if opened.version is not None and opened.version <= len(self._schemas):
             history.schema = self._schemas[opened.version - 1]

@@ -122,17 +122,28 @@ class Settled:
     position: int
 
 
-Event = Opened | Frame | Asked | Answered | Subscribed | BootstrapAsked | Bootstrapped | CaughtUp | Settled
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A claim was got, and its client was told that it has everything up to `read_at`."""
+
+    read_at: int
+
+
+Event = Opened | Frame | Asked | Answered | Subscribed | BootstrapAsked | Bootstrapped | CaughtUp | Settled | Granted
 
 
 @dataclass(slots=True)
 class Replica:
-    """What a client holds. `position`: everything up to this sync id is in it. `is_whole`: it has rows to build on."""
+    """What a client holds. `position`: everything up to this sync id is in it. `is_whole`: it has rows to build on.
+
+    `has_asked`: it has said on this stream what it has.
+    """
 
     rows: dict[RowKey, dict[str, Any]] = field(default_factory=dict)
     position: int = 0
     is_whole: bool = False
     is_opening: bool = True
+    has_asked: bool = False
     _waiting: dict[int, Delta] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
@@ -141,9 +152,14 @@ class Replica:
             case Opened(anew=anew):
                 self.is_whole = self.is_whole and not anew
                 self.is_opening = True
+                self.has_asked = False
                 self._waiting.clear()
+            case Asked():
+                self.has_asked = True
             case Frame(deltas):
                 self._receive(deltas)
+            case Answered(requires_bootstrap=False) if self.is_opening and not self.has_asked:
+                pass  # the end of what has come in several frames; where this client is, it has yet to say
             case Answered(deltas, current, requires_bootstrap):
                 if requires_bootstrap:
                     self.is_whole = False

@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import orjson
@@ -47,17 +48,33 @@ _BASE: Final[Mapping[str, tuple[str, str]]] = {  # column -> (wire name, SQL typ
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who reads. `readable` are the lower-cased typenames of the models it may read, None for all."""
+    """Who reads. `readable` are the lower-cased typenames of the models it may read, None for all.
+
+    `follows`: memberships add to its groups those that they grant. It is shown those that it has asked for, None for
+    all; read rules know all that it has.
+    """
 
     organization: str
     kind: str
     id: str
     groups: frozenset[str]
     readable: frozenset[str] | None = None
+    follows: bool = False
+    asked: frozenset[str] | None = None
 
     def with_groups(self, groups: frozenset[str]) -> Identity:
-        """The same reader, subscribed to fewer groups."""
-        return Identity(self.organization, self.kind, self.id, groups, self.readable)
+        """The same reader, subscribed to these groups."""
+        return replace(self, asked=None if groups >= self.groups else groups)
+
+    @lru_cache(maxsize=10_000)  # noqa: B019  there are few of them
+    def holding(self, granted: frozenset[str]) -> Identity:
+        """The same reader with the groups of its memberships, these being all that they grant."""
+        return replace(self, groups=self.groups | granted, follows=False) if self.follows else self
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The groups whose rows it is shown."""
+        return self.groups if self.asked is None else self.groups & self.asked
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------
@@ -236,12 +253,22 @@ def random_rule(rng: random.Random, depth: int = 2) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A belongs-to column. `parent`: the row is in the groups of the row it refers to."""
+    """A belongs-to column. `parent`: the row is in the groups of the row it refers to. `fk`: the database checks it."""
 
     column: str
     target: str
     parent: bool
     on_delete: str
+    fk: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Granting:
+    """A row of the model gives the participant in `subject` the group `<kind>:<value of scope>`; both are columns."""
+
+    subject: str
+    scope: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +283,7 @@ class Model:
     rule: Rule | None
     references: tuple[Reference, ...] = ()
     late: tuple[str, ...] = ()
+    grants: Granting | None = None
 
     @property
     def table(self) -> str:
@@ -289,13 +317,20 @@ class Model:
             return frozenset(f"{kind}:{value}" for kind, column in self.groups if (value := row[column]) is not None)
         return frozenset({f"org:{row['organization_id']}"} if self.tenant else {"default"})
 
+    def granted(self, row: Row | None) -> tuple[str, str] | None:
+        """The participant and the sync group that this row gives it."""
+        if self.grants is None or row is None:
+            return None
+        subject, scope = row[self.grants.subject], row[self.grants.scope]
+        return None if subject is None or scope is None else (subject, f"{self.grants.kind}:{scope}")
+
     def shows(self, row: Row | None, reader: Identity) -> bool:
         """Whether the reader may see the row; no row is never seen."""
         if row is None or (reader.readable is not None and self.typename.lower() not in reader.readable):
             return False
         if self.tenant and row["organization_id"] != reader.organization:
             return False
-        if not self.groups_of(row) & (reader.groups | {"default"}):
+        if not self.groups_of(row) & (reader.shown | {"default"}):
             return False
         return self.rule is None or self.rule.verdict(row, reader) is True
 
@@ -310,12 +345,16 @@ class Model:
         roles = [f"{kind}:{column}" for kind, column in self.groups if column == "team_id"]
         options += [f"groups={roles!r}"] if roles else []
         options += [f"rule={self.rule.sql()!r}"] if self.rule is not None else []
+        if self.grants is not None:
+            relations = tuple(column.removesuffix("_id") for column in (self.grants.subject, self.grants.scope))
+            options.append(f"grants={relations!r}")
         lines = [f"class {self.typename}({', '.join(['Model', *options])}):"]
         lines += [f"    {name}: {annotation} = None" for name, (annotation, _) in SCALARS.items()]
         lines += [f"    {name}: str | None = None" for name in self.late]
         for r in self.references:
             target = f'Ref["{r.target}"]'
-            lines.append(f"    {r.column}: {target} | None = Field(None, parent={r.parent}, on_delete={r.on_delete!r})")
+            how = f"parent={r.parent}, on_delete={r.on_delete!r}" if r.fk else "fk=False"
+            lines.append(f"    {r.column}: {target} | None = Field(None, {how})")
         return "\n".join(lines)
 
 
@@ -337,23 +376,45 @@ class Schema:
             "from datetime import date\nfrom typing import Literal\n\nfrom pgsync.schema import *\n"
             "from pgsync.schema import JSON, Field, Model, Ref, Schema\n"
         )
-        classes = "\n\n\n".join(model.source() for model in self.models)
-        names = ", ".join(model.typename for model in self.models)
-        return f"{imports}\n\n{classes}\n\n\nschema = Schema({names})\n"
+        sources, names = [model.source() for model in self.models], [model.typename for model in self.models]
+        if any(model.grants is not None for model in self.models):  # whom memberships name; nobody writes it down
+            sources.append(f"class {PERSON}(Model):\n    name: str | None = None")
+            names.append(PERSON)
+        classes = "\n\n\n".join(sources)
+        return f"{imports}\n\n{classes}\n\n\nschema = Schema({', '.join(names)})\n"
 
 
+PERSON: Final = "Person"
 _NAMES: Final = ("Alpha", "Beta", "Gamma", "Delta", "Kappa", "Omega")
 
 
 def random_schema(rng: random.Random) -> Schema:
-    """Four or five models, one of every way in which rows can be visible, with rules on some of them."""
+    """Four or five models, one of every way in which rows can be visible, some with rules, and one of memberships."""
     kinds = ["plain", "scope", "child", rng.choice(("team", "shared"))]
     if rng.random() < 0.6:
         kinds.append(rng.choice(("plain", "team", "shared", "shared team", "nephew")))
     models: list[Model] = []
     for name, kind in zip(_NAMES, kinds, strict=False):
         models.append(_random_model(rng, name, kind, models))
-    return Schema(tuple(models))
+    return Schema((*models, _membership(next(model for model in models if model.scope))))
+
+
+def _membership(scope: Model) -> Model:
+    column = f"{scope.typename.lower()}_id"
+    references = (
+        Reference("person_id", PERSON, False, "no action", fk=False),
+        Reference(column, scope.typename, False, "cascade"),
+    )
+    return Model(
+        "Member",
+        "members",
+        True,
+        None,
+        (),
+        None,
+        references,
+        grants=Granting("person_id", column, scope.scope or ""),
+    )
 
 
 def _random_model(rng: random.Random, name: str, kind: str, before: list[Model]) -> Model:
@@ -378,8 +439,9 @@ def _on_delete(rng: random.Random) -> str:
 
 def grown(schema: Schema, rng: random.Random, version: int) -> Schema:
     """The schema with one more column somewhere, or with one more model."""
-    if rng.random() < 0.4 and len(schema.models) < len(_NAMES):
-        name = _NAMES[len(schema.models)]
+    named = sum(model.grants is None for model in schema.models)
+    if rng.random() < 0.4 and named < len(_NAMES):
+        name = _NAMES[named]
         return Schema((*schema.models, Model(name, name.lower() + "s", True, None, (), None)))
     at = rng.randrange(len(schema.models))
     models = list(schema.models)

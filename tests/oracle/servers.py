@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -135,6 +135,41 @@ def terminate_streams(database: postgres.Database) -> int:
         " JOIN pg_replication_slots ON active_pid = pid WHERE database = current_database()"
     )
     return int(row[0])
+
+
+async def invalidate_slots(database: postgres.Database, kept: str, poll: Callable[[], None]) -> int:
+    """Has the server give up all slots of the database that lag, by `max_slot_wal_keep_size`, but not `kept`, which
+    `poll` reads to the end; how many were lost.
+    """
+    behind = (
+        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s"
+        " AND pg_walfile_name(restart_lsn) < pg_walfile_name(pg_current_wal_lsn())"
+    )
+    lost = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database() AND wal_status = 'lost'"
+    with database.connect() as connection:
+        before = connection.execute(lost).fetchone()
+        connection.execute("SELECT pg_logical_emit_message(true, 'oracle', 'a new segment'), pg_switch_wal()")
+        async with asyncio.timeout(STOP_SECONDS):
+            while True:
+                connection.execute("CHECKPOINT")
+                poll()
+                found = connection.execute(behind, [kept]).fetchone()
+                if found == (0,):
+                    break
+        connection.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        try:
+            connection.execute("SELECT pg_reload_conf()")
+            async with asyncio.timeout(STOP_SECONDS):
+                while connection.execute("SHOW max_slot_wal_keep_size").fetchone() != ("1MB",):
+                    await asyncio.sleep(0.01)
+            connection.execute("CHECKPOINT")
+        finally:
+            connection.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+            connection.execute("SELECT pg_reload_conf()")
+        after = connection.execute(lost).fetchone()
+        assert before is not None
+        assert after is not None
+        return int(after[0]) - int(before[0])
 
 
 async def drop_slot(database: postgres.Database, slot: str) -> bool:

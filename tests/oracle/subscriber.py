@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from socket import SHUT_RDWR
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from tests.oracle.replica import (
     Delta,
     Event,
     Frame,
+    Granted,
     Opened,
     Replica,
     RowKey,
@@ -33,6 +35,17 @@ LIMIT_SECONDS: Final = 30.0
 
 class StreamEnded(Exception):  # noqa: N818  the gateway went, which is no fault of the test
     """The socket was closed while somebody waited for it."""
+
+
+@dataclass(slots=True)
+class OwnClaim:
+    """A claim that a client has asked for with this frame, and what it was told last: held, queued or gone; or asked,
+    when it has not been answered on this socket.
+    """
+
+    asked: Mapping[str, Any]
+    told: str = "asked"
+    fence_token: int | None = None
 
 
 class Subscriber:
@@ -57,6 +70,8 @@ class Subscriber:
         self.close_codes: list[int] = []
         self.told_to_bootstrap = 0
         self.requests = 0
+        self.claims: dict[str, OwnClaim] = {}
+        self.peers: dict[str, Sequence[str]] = {}  # who is there: the groups that are shared
         self._session = session
         self._head = head
         self._url = ""
@@ -94,6 +109,7 @@ class Subscriber:
         self._answers = self.requests = 0
         self._acks.clear()
         self._snapshots.clear()
+        self.peers.clear()
         self._may_read.set()
         self._socket = await asyncio.wait_for(
             self._session.ws_connect(f"{url}/api/sync/ws", params=query, protocols=protocols, max_msg_size=0),
@@ -101,6 +117,11 @@ class Subscriber:
         )
         self._note(Opened(self.groups, after, anew))
         self._reading = asyncio.create_task(self._read(self._socket), name=f"reading {self.name}")
+        await self.send("presence_update", {"status": "online"})
+        for claim in self.claims.values():
+            if claim.told != "gone":
+                claim.told = "asked"
+                await self.send("claim_begin", claim.asked)
 
     async def close(self, *, rudely: bool = False) -> None:
         """Goes; rudely: without a word, as when a network fails."""
@@ -166,14 +187,16 @@ class Subscriber:
             case "sync_response":
                 must_bootstrap = payload.get("requiresBootstrap", False)
                 deltas = tuple(map(Delta.from_json, payload["deltas"]))
-                self._cursor = (payload["cursor"], payload["currentSyncId"])
                 self.told_to_bootstrap += must_bootstrap
-                self._answers += 1
+                if self.replica.has_asked or must_bootstrap:
+                    self._cursor = (payload["cursor"], payload["currentSyncId"])
+                    self._answers += 1
                 self._note(Answered(deltas, payload["currentSyncId"], must_bootstrap, size_bytes))
             case "subscription_ack":
                 self._acks.append(payload)
                 if payload["success"]:
-                    self.groups = frozenset(payload["syncGroups"])
+                    if not self.identity.follows:
+                        self.groups = frozenset(payload["syncGroups"])
                     self._note(Subscribed(self.groups))
             case "bootstrap_response":
                 self._snapshots.append(payload)
@@ -182,8 +205,29 @@ class Subscriber:
                 result = self.results.pop(payload["clientTxId"], None)
                 if result is not None and not result.done():
                     result.set_result(payload)
+            case (
+                "claim_acquired" | "claim_granted" | "claim_queued" | "claim_rejected" | "claim_lost" | "claim_expired"
+            ):
+                self._hear_of_claim(frame["type"], payload)
+            case "presence_update" if payload["kind"] == "leave":
+                assert self.peers.pop(payload["userId"], None) is not None, "leaves who never came"
+            case "presence_update":
+                assert (payload["kind"] == "update") == (payload["userId"] in self.peers), payload
+                self.peers[payload["userId"]] = payload["syncGroups"]
             case _:
                 pass
+
+    def _hear_of_claim(self, kind: str, payload: Any) -> None:
+        claim = self.claims.get(payload["claimId"])
+        if claim is None or claim.told == "gone":
+            return
+        claim.told = {"claim_acquired": "held", "claim_granted": "held", "claim_queued": "queued"}.get(kind, "gone")
+        if claim.told == "held":
+            token = payload["fenceToken"]
+            assert claim.fence_token in (None, token), f"{payload} had the fence token {claim.fence_token}"
+            claim.fence_token = token
+            if "readAt" in payload:
+                self._note(Granted(payload["readAt"]))
 
     async def send(self, kind: str, payload: Any) -> None:
         """One frame."""
@@ -219,10 +263,12 @@ class Subscriber:
     async def subscribe(self, groups: frozenset[str]) -> None:
         """Other groups from now on, and their rows."""
         seen = len(self._acks)
+        if self.identity.follows:  # what is acknowledged is what memberships grant of it now
+            self.groups = groups
         await self.send("update_subscription", {"syncGroups": sorted(groups)})
         await self._until(lambda: len(self._acks) > seen, "a subscription_ack")
         assert self._acks[-1]["success"] is True, self._acks[-1]
-        assert frozenset(self._acks[-1]["syncGroups"]) == groups
+        assert self.identity.follows or frozenset(self._acks[-1]["syncGroups"]) == groups
         await self.bootstrap(in_stream=not groups)
 
     async def bootstrap(self, *, limit: int = 5000, in_stream: bool = False) -> None:
@@ -236,13 +282,18 @@ class Subscriber:
             return
         parameters = [("syncGroups", group) for group in sorted(self.groups)] + [("limit", str(limit))]
         pages: list[Any] = []
+        told = self.told_to_bootstrap
         while True:
+            if told != self.told_to_bootstrap:  # what has been loaded may be older than what it was told that for
+                told = self.told_to_bootstrap
+                pages.clear()
+                self._note(BootstrapAsked())
             cursor = [("cursor", pages[-1]["nextCursor"])] if pages else []
             page = await self._get("/api/sync/bootstrap", parameters + cursor)
             assert page["type"] == "full"
             assert "failedModels" not in page, page["failedModels"]
             pages.append(page)
-            if "nextCursor" not in page:
+            if "nextCursor" not in page and told == self.told_to_bootstrap:
                 break
         self._note(self._bootstrapped(pages, in_stream=False))
 
@@ -254,12 +305,25 @@ class Subscriber:
         position = pages[-1]["lastSyncId"]
         return Bootstrapped(position, rows, self.groups, max(position, self._head()), in_stream, len(pages))
 
+    async def claim(self, claim_id: str, asked: Mapping[str, Any]) -> None:
+        """Asks for a claim and waits for what becomes of it."""
+        self.claims[claim_id] = OwnClaim(asked)
+        await self.send("claim_begin", asked)
+        await self._until(lambda: self.claims[claim_id].told != "asked", f"an answer to claim_begin of {claim_id}")
+
+    async def abandon(self, claim_id: str) -> None:
+        """Gives a claim back."""
+        self.claims[claim_id].told = "gone"
+        await self.send("claim_abandon", {"claimId": claim_id})
+
     async def catch_up(self) -> None:
         """A partial bootstrap from where it is; all rows when the gateway does not have that any more."""
         self._note(BootstrapAsked())
-        after = self.replica.position
+        after, told = self.replica.position, self.told_to_bootstrap
         parameters = [("syncGroups", group) for group in sorted(self.groups)]
         page = await self._get("/api/sync/bootstrap", [*parameters, ("lastSyncId", str(after))])
+        if told != self.told_to_bootstrap:
+            return  # `mend` loads all
         if page["type"] == "partial":
             assert page["deltaCount"] == len(page["deltas"])
             self._note(CaughtUp(tuple(map(Delta.from_json, page["deltas"])), page["lastSyncId"], after))

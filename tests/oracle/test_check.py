@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from tests.oracle.check import LARGE_BYTES, Checker, Echo
-from tests.oracle.history import Change, Committed, History, Transaction
+from tests.oracle.history import RESERVED, Change, Committed, History, Transaction
 from tests.oracle.replica import (
     Answered,
     Asked,
@@ -22,10 +22,11 @@ from tests.oracle.replica import (
     Delta,
     Event,
     Frame,
+    Granted,
     Opened,
     Settled,
 )
-from tests.oracle.schemas import ORGANIZATIONS, PEOPLE, STATUSES, TEAMS, Identity, Row, Schema, random_schema
+from tests.oracle.schemas import ORGANIZATIONS, PEOPLE, STATUSES, TEAMS, Identity, Model, Row, Schema, random_schema
 
 SEEDS = range(12)
 READER = Identity("acme", "user", "ada", frozenset({"org:acme", "team:t1", "team:t2", "beta:b1", "beta:b2", "beta:b3"}))
@@ -430,3 +431,87 @@ def test_transaction_larger_than_a_frame_may_come_in_parts() -> None:
     frame = _frame(events[at])
     parts = [Frame(frame.deltas[:1], LARGE_BYTES), Frame(frame.deltas[1:], 100)]
     assert violations(history, [*events[:at], *parts, *events[at + 1 :]]) == []
+
+
+# --- memberships --------------------------------------------------------------------------------------------------
+
+MEMBER = replace(READER, groups=frozenset({"org:acme"}), follows=True)
+
+
+def scoped_row(history: History, row_id: str) -> tuple[Model, Row]:
+    model = next(model for model in history.schema.models if model.scope is not None)
+    row: dict[str, str | None] = dict.fromkeys(model.columns())
+    return model, row | {"id": row_id, "organization_id": "acme", "title": row_id}
+
+
+def put(history: History, model: Model, row: Row, before: Row | None = None, *, reserved: int = 0) -> Change:
+    change = Change(history.head + 1, "I" if before is None else "U", model, model.key_of(row), before, row)
+    history.add(Transaction(change.sync_id, (change,), reserved=reserved))
+    return change
+
+
+def story_of_a_grant(tell: Callable[[Delta], Sequence[Delta]], *, goes_on: bool = True) -> list[str]:
+    """A reader is given b1 while it is connected. `tell` makes what it is told of that out of the honest delta."""
+    schema = random_schema(random.Random(3))
+    schema = Schema(tuple(replace(model, rule=None) for model in schema.models))
+    history = History(schema)
+    history.begin_line(1)
+    model, row = scoped_row(history, "b1")
+    put(history, model, row)
+    members = next(model for model in schema.models if model.grants is not None)
+    checker = Checker("it", MEMBER, history)
+    start = history.head
+    begun: list[Event] = [
+        Opened(MEMBER.groups, None),
+        Bootstrapped(start, {}, MEMBER.groups, start),
+        Asked(start),
+        Answered((), start, False, 100),
+    ]
+    for event in begun:
+        checker.check(event)
+    membership: dict[str, str | None] = dict.fromkeys(members.columns())
+    membership |= {"id": "m1", "organization_id": "acme", "person_id": "ada", members.references[1].column: "b1"}
+    granting = put(history, members, membership, reserved=RESERVED)
+    told = Delta(granting.sync_id + 1, "I", model.typename, "b1", model.to_json(row), ("beta:b1",), None)
+    frame = (delta_of(history, granting, "I"), *tell(told))
+    checker.check(Frame(frame, 100))
+    checker.check(Answered((), history.head, False, 100))
+    changed = put(history, model, {**row, "title": "changed"}, row)
+    if goes_on:
+        checker.check(Frame((delta_of(history, changed, "U"),), 100))
+    checker.check(Settled(history.head))
+    return checker.violations
+
+
+def test_rows_that_a_membership_shows_are_told_in_ids_of_its_place() -> None:
+    assert story_of_a_grant(lambda told: [told]) == []
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda told: [],
+        lambda told: [replace(told, data={**(told.data or {}), "title": "never so"})],
+        lambda told: [replace(told, row_id="b2")],
+        lambda told: [replace(told, action="U")],
+        lambda told: [told, replace(told, id=told.id + 1, action="D", data=None)],
+        lambda told: [replace(told, id=told.id + RESERVED)],
+    ],
+    ids=["says nothing", "another value", "another row", "as changed", "hides it again", "in ids of another place"],
+)
+def test_gateway_is_caught_that_tells_a_membership_wrongly(tell: Callable[[Delta], Sequence[Delta]]) -> None:
+    assert story_of_a_grant(tell)
+
+
+def test_gateway_is_caught_that_does_not_go_on_by_the_new_groups() -> None:
+    assert story_of_a_grant(lambda told: [told], goes_on=False)
+
+
+def test_gateway_is_caught_that_grants_a_claim_before_what_was_written() -> None:
+    history = random_history(random.Random(4))
+    events = honest(history)
+    at = _indices(events, Frame)[0]
+    read_at = _frame(events[at]).deltas[-1].id
+    granted = Granted(read_at)
+    assert violations(history, [*events[: at + 1], granted, *events[at + 1 :]]) == []
+    assert violations(history, [*events[:at], granted, *events[at:]])

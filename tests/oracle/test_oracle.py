@@ -35,7 +35,7 @@ async def test_subscribers_see_what_exists_in_order_and_nothing_else_whatever_ha
     database = server.create_database()
     begun = time.monotonic()
     workers = (1, request.config.getoption("--oracle-workers"))
-    run = Run(seed, database, embedded, tmp_path, hazards=True, workers=workers)
+    run = Run(seed, database, embedded, tmp_path, hazards=True, workers=workers, is_long=bool(steps))
     try:
         async with run.running():
             await run.steps(steps or STEPS)

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from tests.oracle.schemas import ORGANIZATIONS, PEOPLE, STATUSES, TEAMS, Model, Schema
+from tests.oracle.schemas import ORGANIZATIONS, PEOPLE, PERSON, STATUSES, TEAMS, Model, Schema
 
 POOL: Final = 8  # rows that writers choose from, per model and organization
 LOCK_MILLISECONDS: Final = 400
@@ -36,8 +36,11 @@ def random_value(rng: random.Random, column: str, schema: Schema, model: Model) 
     """A value for a column; None now and then, and a foreign key that may lead nowhere."""
     for reference in model.references:
         if reference.column == column:
-            target = schema.by_typename[reference.target]
-            return None if rng.random() < 0.4 else row_id(rng, target)
+            if rng.random() < (0.4 if model.grants is None else 0.1):
+                return None
+            return (
+                rng.choice(PEOPLE) if reference.target == PERSON else row_id(rng, schema.by_typename[reference.target])
+            )
     if rng.random() < 0.12:
         return None
     match column:
@@ -114,6 +117,20 @@ def insert(connection: Connection, model: Model, row: dict[str, Any], *, upsert:
             sql.SQL(", ").join(map(sql.Identifier, key))
         )
     connection.execute(statement, [_adapted(value) for value in row.values()])
+
+
+def grant(connection: Connection, model: Model, row: dict[str, Any]) -> None:
+    """A membership, new or in place of what it granted before."""
+    changed = [name for name in row if name not in ("id", "organization_id")]
+    connection.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (organization_id, id) DO UPDATE SET {}").format(
+            sql.Identifier(model.table),
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() for _ in row),
+            sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in changed),
+        ),
+        list(row.values()),
+    )
 
 
 def random_insert(rng: random.Random, connection: Connection, schema: Schema) -> None:
