@@ -18,7 +18,7 @@ from pgsync.names import literal, quote
 from pgsync.schema.resolved import ResolvedField, ResolvedModel, ResolvedSchema
 
 MODEL_FUNCTIONS = {
-    "check": "jsonb, boolean",
+    "check": "jsonb",
     "create": "text, jsonb",
     "update": "text, jsonb",
     "delete": "text",
@@ -134,8 +134,6 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
             {
                 "name": m.name,
                 "shared": m.tenant_column is None,
-                "enforced": m.claims == "enforced",
-                "preemptible": m.preempt,
                 "grant_literal": literal(m.typename.lower()),
                 "is_kept": bool(_kept_fields(m)),
                 **_archiving(m),
@@ -143,6 +141,8 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
             for m in sorted(models, key=lambda m: m.name)
         ],
         "edges": [_edge(m) for m in sorted(models, key=lambda m: m.name) if m.grants is not None],
+        "enforced": ", ".join(sorted(literal(m.name) for m in models if m.claims == "enforced")),
+        "preemptible": ", ".join(sorted(literal(m.name) for m in models if m.preempt)),
         "edge_kinds": ", ".join(sorted({literal(m.grants.kind) for m in models if m.grants is not None})),
         "spellings": [
             {"literal": literal(name), "answer": _answer(model)} for name, model in sorted(spellings.items())

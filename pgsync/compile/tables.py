@@ -206,11 +206,12 @@ def _column(model: ResolvedModel, f: ResolvedField, fill: str = "") -> str:
 
 
 def _index(model: ResolvedModel, f: ResolvedField, why: str) -> Index:
-    names = TableNames(model)
-    stem = f.column if model.tenant_column is None else f"{model.tenant_column}_{f.column}"
+    columns = [f.column] if model.tenant_column is None else [model.tenant_column, f.column]
+    if any(r.column == f.column and r.enforced and r.to_shared for r in model.references):
+        columns.reverse()  # a foreign key looks for the rows of all organizations
     return Index(
-        name=constraint_name(model, f"{stem}_{'key' if f.unique else 'idx'}"),
-        columns=quote(f.column) if names.tenant is None else f"{names.tenant}, {quote(f.column)}",
+        name=constraint_name(model, f"{'_'.join(columns)}_{'key' if f.unique else 'idx'}"),
+        columns=", ".join(quote(column) for column in columns),
         unique=f.unique,
         why=f"{why}: {f.name}.",
         field=f.name,

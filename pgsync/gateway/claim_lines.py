@@ -51,7 +51,12 @@ _BEAT = Statement(
 )
 
 Target = tuple[str, str, str]
-"""Scope (the organization, or "" for a model that all share), model's name in SQL, row id."""
+"""Scope (the organization, or "" for a model that all share), model's name in SQL, row id.
+
+The claims of those who do not see a row that is there have a scope of their own, the same after `UNSEEN`.
+"""
+
+UNSEEN: Final = "\x1f"
 
 ClaimKey = tuple[str, str]
 """Organization and claim id."""
@@ -75,7 +80,8 @@ class _Row:
         if model.groups:
             groups = [f"{group.kind}:{value}" for group in model.groups if (value := values.get(group.column))]
         else:
-            groups = [f"org:{scope}" if scope else DEFAULT_GROUP]
+            organization = _organization(scope)
+            groups = [f"org:{organization}" if organization else DEFAULT_GROUP]
         rule = rule_of(model)
         return cls(name, values, frozenset(groups), None if rule is None else compile_rule(rule))
 
@@ -103,6 +109,7 @@ class LiveClaim:
     summary: Mapping[str, Any]
     row: _Row
     row_seen: bool
+    is_unseen: bool
 
     @property
     def key(self) -> ClaimKey:
@@ -119,7 +126,11 @@ class LiveClaim:
             return False
         if member.participant == self.participant:
             return True
-        return member.has_grant(self.row.model) and (not self.row_seen or self.row.seen_by(member))
+        if not member.has_grant(self.row.model):
+            return False
+        if self.is_unseen:
+            return not self.row.seen_by(member)
+        return not self.row_seen or self.row.seen_by(member)
 
     def target(self, entity_type: str | None = None) -> dict[str, Any]:
         """The row and the parts of it, as claim frames name them."""
@@ -222,8 +233,8 @@ class ClaimLines:
 
     def touch(self, target: Target, xid: int | None = None) -> None:
         """Has the claims of a row read again, when the transaction can be seen."""
-        if target[0]:
-            if not self._members.has(target[0]):
+        if organization := _organization(target[0]):
+            if not self._members.has(organization):
                 return
         elif not self._members:
             return
@@ -259,7 +270,7 @@ class ClaimLines:
             self.forget(own)
         if is_last:
             organization = member.organization
-            for target in [target for target in self._lines if target[0] == organization or not self._members]:
+            for target in [t for t in self._lines if _organization(t[0]) == organization or not self._members]:
                 del self._lines[target]
             for line in self._lines.values():
                 line.claims = [claim for claim in line.claims if claim.organization != organization]
@@ -427,6 +438,7 @@ class ClaimLines:
                         summary,
                         row,
                         one["rowSeen"],
+                        target[0].startswith(UNSEEN),
                     )
                 )
         line = self._lines.get(target)
@@ -440,8 +452,8 @@ class ClaimLines:
         self._note_held(before, live)
 
     def _audience(self, target: Target) -> list[Member]:
-        if target[0]:
-            return self._members.of(target[0])
+        if organization := _organization(target[0]):
+            return self._members.of(organization)
         return [member for organization in self._members.organizations() for member in self._members.of(organization)]
 
     def _tell_owners(
@@ -547,6 +559,10 @@ class ClaimLines:
                     break
                 for organization, claim_id in orjson.loads(result.get_value(0, 0) or b"[]"):
                     self.touch(tickets[organization, claim_id])
+
+
+def _organization(scope: str) -> str:
+    return scope.removeprefix(UNSEEN)
 
 
 def _tell_lost(member: Member, claim_id: str, reason: str, summary: Mapping[str, Any], entity_type: str | None) -> None:

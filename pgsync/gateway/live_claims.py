@@ -131,8 +131,7 @@ class ClaimFrames:
             return
         answer = outcome["answer"]
         model = self._schema.current.find(entity_type)
-        scope = "" if model is not None and model.tenant_column is None else self._member.organization
-        place = (scope, entity_type if model is None else model.name, entity_id)
+        place = (outcome["scope"], entity_type if model is None else model.name, entity_id)
         if answer["status"] == "active":
             shown = answer["claim"]["target"]
             target = {"entityType": entity_type, "entityId": entity_id}

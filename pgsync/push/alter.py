@@ -225,7 +225,8 @@ class _Altering:
             ]
 
         constraints = renames(set(table.constraints), ("check", "fkey", "required"), [""])
-        index_names = renames(set(table.indexes), ("idx", "key"), stems)
+        suffixes = ("idx", "key", f"{model.tenant_column}_idx", f"{model.tenant_column}_key")
+        index_names = renames(set(table.indexes), suffixes, stems)
         for old, now in constraints:
             self.constraints_then = (self.constraints_then - {old}) | {now}
         for old, now in index_names:

@@ -293,5 +293,5 @@ def _drop_functions(bundle: Bundle, installed: Installed) -> Iterator[Step]:
     wanted = {s.identity for s in bundle.statements if s.kind == "function"}
     for found in sorted((installed.objects or {}).values(), key=lambda o: o.identity):
         if found.kind == "function" and found.identity not in wanted:
-            sql = f"DROP FUNCTION IF EXISTS {found.identity};\n"
+            sql = sqlfiles.render("push/drop_function.sql", function=found.identity)
             yield Step(f"{found.model or 'all models'}: drop {found.identity}", sql, undo="push a schema that has it")

@@ -634,6 +634,7 @@ class _Resolver:
                 on_delete=on_delete,
                 parent=options.get("parent", False),
                 enforced=enforced,
+                to_shared=parent_tenant is None,
             )
         )
 

@@ -48,7 +48,8 @@ class ResolvedField:
 class Reference:
     """A belongs-to relation. `target` is the key of the other model.
 
-    `enforced`: with a foreign key, whose `on_delete` is `no action`, `restrict`, `cascade` or `set null`.
+    `enforced`: with a foreign key, whose `on_delete` is `no action`, `restrict`, `cascade` or `set null`. `to_shared`:
+    all organizations share the rows of the other model.
     """
 
     relation: str
@@ -58,6 +59,7 @@ class Reference:
     on_delete: str = "no action"
     parent: bool = False
     enforced: bool = True
+    to_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

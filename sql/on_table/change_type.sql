@@ -9,8 +9,11 @@ BEGIN
   END IF;
 END
 $empty$;
+-- squawk-ignore ban-drop-constraint
 ALTER TABLE {{ table }} DROP CONSTRAINT IF EXISTS {{ check }};
+-- squawk-ignore ban-drop-default
 ALTER TABLE {{ table }} ALTER COLUMN {{ column }} DROP DEFAULT;
+-- squawk-ignore changing-column-type
 ALTER TABLE {{ table }} ALTER COLUMN {{ column }} TYPE {{ type }} USING NULL::{{ type }};
 {% if default %}
 ALTER TABLE {{ table }} ALTER COLUMN {{ column }} SET DEFAULT {{ default }};

@@ -1,2 +1,2 @@
 -- An earlier run was interrupted while it built this index.
-DROP INDEX CONCURRENTLY {{ index }};
+DROP INDEX CONCURRENTLY IF EXISTS {{ index }};

@@ -1,2 +1,3 @@
 -- {{ why }}
+-- squawk-ignore ban-drop-not-null
 ALTER TABLE {{ table }} ALTER COLUMN {{ column }} DROP NOT NULL;

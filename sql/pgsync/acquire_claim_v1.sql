@@ -1,5 +1,6 @@
--- Takes a lease on a row, or on parts of it, for an authenticated identity, or a place in line for it. The row need not exist; one that is
--- there must be one that the participant sees, or he could keep others from rows that are none of his business.
+-- Takes a lease on a row, or on parts of it, for an authenticated identity, or a place in line for it. The row need not exist. One that is
+-- there and that the participant does not see is to him as one that is not: he gets what he asks for, and keeps nobody from it who sees it
+-- (pgsync_private.claim_lane).
 -- p_request: {"model", "id", "claimId", "description" (or "reason"), "queue", "ttl", "meta", "target": {"model", "id", "field", "fields", "meta"},
 -- "preempt"}
 -- p_new_id: the id of a new claim whose claimId the request leaves open; a repeated call with the same one finds what the first one made.
@@ -8,7 +9,7 @@
 -- of the line, and takes the leases in its way from their holders, where model and credential allow that (pgsync_private.check_preempt).
 -- On a model with claims="enforced" it waits for the writers of the row that are under way, whoever they are.
 -- Answer: {"outcome": "answered", "status": 201 or 202, "answer"}, or {"outcome": "refused", "error": {"code", "message", ..}} with
--- entity_claimed (when queue is false), entity_not_found, claim_lost (claimId has ended), queue_too_deep, malformed_claim and those of grants and models.
+-- entity_claimed (when queue is false), claim_lost (claimId has ended), queue_too_deep, malformed_claim and those of grants and models.
 -- Raises: PS101 for another isolation level than READ COMMITTED, PS106 for an id that the key's type does not take.
 -- SECURITY DEFINER: claims are private; owned by the writer because it looks at rows under row-level security.
 CREATE OR REPLACE FUNCTION pgsync.acquire_claim_v1(p_identity jsonb, p_request jsonb, p_new_id text DEFAULT NULL)
@@ -31,6 +32,7 @@ DECLARE
   v_ttl interval := pgsync_private.claim_ttl(p_request -> 'ttl');
   v_row_seen boolean;
   v_scope text;
+  v_lane text;
   v_parts text[];
   v_problem jsonb;
   v_in_the_way pgsync_private.claim[];
@@ -66,11 +68,14 @@ BEGIN
     v_ignored := pgsync_generated.lock_row(v_model[1], v_id, true);
   END IF;
   v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], v_id);
-  v_now := pg_catalog.clock_timestamp();
   v_row_seen := pgsync_generated.sees_row(v_model[1], v_id);
-  IF NOT v_row_seen AND pgsync_generated.row_texts(v_model[1], v_id, '{id}') IS NOT NULL THEN
-    RETURN pgsync_private.refusal('entity_not_found', pg_catalog.format('you see no row %s/%s', v_model_key, v_id), '{"param": "id"}');
+  v_lane := pgsync_private.claim_lane(v_scope, v_model[1], v_id);
+  IF v_lane <> v_scope THEN
+    v_scope := v_lane;
+    v_ignored := pg_catalog.pg_advisory_xact_lock(pgsync_private.claim_lock_key(v_scope, v_model[1], v_id));
+    v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], v_id);
   END IF;
+  v_now := pg_catalog.clock_timestamp();
 
   -- Again: the same claim by its id, or a lease that the participant has on these parts.
   IF COALESCE(v_claim_id, p_new_id) IS NOT NULL THEN
@@ -81,6 +86,20 @@ BEGIN
       AND c.id = COALESCE(v_claim_id, p_new_id);
     IF FOUND AND (v_claim.participant_kind, v_claim.participant_id, v_claim.model, v_claim.row_id) <> (v_kind, v_participant, v_model[1], v_id) THEN
       RETURN pgsync_private.refusal('malformed_claim', 'this claimId belongs to another claim', '{"param": "claimId"}');
+    END IF;
+    -- One that was taken when the participant did not see the row is worth nothing now that he does.
+    IF v_row_seen AND v_claim.ended_at IS NULL AND v_claim.scope <> v_scope THEN
+      v_ignored := pg_catalog.pg_advisory_xact_lock(pgsync_private.claim_lock_key(v_claim.scope, v_model[1], v_id));
+      UPDATE pgsync_private.claim AS c
+      SET expires_at = v_now
+      WHERE c.organization_id = v_organization
+        AND c.id = v_claim.id;
+      v_ignored := pgsync_private.advance_claims(v_claim.scope, v_model[1], v_id);
+      SELECT c.*
+      INTO v_claim
+      FROM pgsync_private.claim AS c
+      WHERE c.organization_id = v_organization
+        AND c.id = v_claim.id;
     END IF;
     IF v_claim.ended_at IS NOT NULL THEN
       RETURN pgsync_private.refusal(
@@ -116,7 +135,8 @@ BEGIN
 
   v_in_the_way := CASE
     WHEN v_claim.status = 'active' THEN '{}'
-    ELSE pgsync_private.claims_in_the_way(v_scope, v_model[1], v_id, v_organization, v_kind, v_participant, v_parts, v_claim.place)
+    ELSE pgsync_private.shown_claims(
+      pgsync_private.claims_in_the_way(v_scope, v_model[1], v_id, v_organization, v_kind, v_participant, v_parts, v_claim.place))
   END;
   IF p_request -> 'preempt' = 'true' AND v_claim.status = 'queued' THEN
     v_token := pgsync_private.preempt_claims(p_identity, v_scope, v_model[1], v_id, v_parts);
@@ -150,7 +170,7 @@ BEGIN
       AND (c.organization_id, c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_organization, v_kind, v_participant)
       AND (c.parts IS NULL OR v_parts <@ c.parts)
   ) THEN
-    v_in_the_way := '{}';
+    v_in_the_way := '{}'::pgsync_private.claim[];
   END IF;
 
   v_claim.status := 'active';
@@ -162,7 +182,7 @@ BEGIN
       RETURN pgsync_private.claim_refusal(
         pgsync_private.claim_conflict('entity_claimed', v_organization, v_model_key, v_id, v_in_the_way));
     END IF;
-    SELECT pg_catalog.count(*)
+    SELECT pg_catalog.count(*)::integer
     INTO v_waiting
     FROM pgsync_private.claim AS c
     WHERE c.scope = v_scope

@@ -1,6 +1,7 @@
 -- What is true of the claims of some rows, for a gateway that tells its clients: who holds, who waits in which order, what became of claims
 -- that it knew, and the values that decide who may see the row. p_targets: [{"scope", "model", "id", "type", "known": [claim id, ..]}, ..];
--- scope: the organization, or empty for a model that all organizations share; type: the name of the model in the answer.
+-- scope: the organization, or empty for a model that all organizations share, of those who do not see the row after a separator
+-- (pgsync_private.unseen_scope); type: the name of the model in the answer.
 -- Answer: {"snapshot", "lines": [{"row": {field: text or null} or null, "claims": [{"organizationId", "status", "participantKind",
 -- "participantId", "fenceToken", "position", "rowSeen", "reason", "acquiredAt", "summary"}, ..]}, ..]}, one line a target, in their order.
 -- Everything that the snapshot sees is in the answer; a transaction that is in the log may not be visible yet.
@@ -15,7 +16,7 @@ CREATE OR REPLACE FUNCTION pgsync.claim_lines_v1(p_targets jsonb)
 AS $function$
 DECLARE
   v_snapshot text := pg_catalog.pg_current_snapshot()::text;
-  v_lines jsonb[] := '{}';
+  v_lines jsonb[] := '{}'::jsonb[];
   v_target jsonb;
   v_claims jsonb;
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
@@ -25,7 +26,8 @@ BEGIN
     FROM pg_catalog.jsonb_array_elements(p_targets) WITH ORDINALITY AS t(t, n)
     ORDER BY t.n
   LOOP
-    v_ignored := pg_catalog.set_config('pgsync.organization_id', v_target ->> 'scope', true);
+    v_ignored := pg_catalog.set_config(
+      'pgsync.organization_id', pg_catalog.ltrim(v_target ->> 'scope', pgsync_private.unseen_scope('')), true);
     SELECT pg_catalog.jsonb_agg(
       pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
         'organizationId', (s.claim).organization_id,

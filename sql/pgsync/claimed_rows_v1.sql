@@ -19,7 +19,7 @@ BEGIN
           c.model,
           c.row_id
         FROM pgsync_private.claim AS c
-        WHERE c.scope = ANY (ARRAY[p_organization, ''])
+        WHERE c.scope = ANY (ARRAY[p_organization, '', pgsync_private.unseen_scope(p_organization), pgsync_private.unseen_scope('')])
           AND c.ended_at IS NULL
         LIMIT p_limit
       ) AS t

@@ -15,13 +15,14 @@ DECLARE
   v_organization text := p_identity ->> 'organizationId';
   v_model_key text := p_filter ->> 'model';
   v_model text[] := pgsync_generated.resolve_model(v_model_key);
+  v_scope text := pgsync_generated.claim_scope(v_model[1], v_organization);
   v_with_line boolean := v_model_key IS NOT NULL AND p_filter ->> 'id' IS NOT NULL;
   v_actor_kind text := CASE p_filter ->> 'actorKind' WHEN 'human' THEN 'user' ELSE p_filter ->> 'actorKind' END;
   v_problem jsonb;
   v_limit integer;
   v_found record;
   v_claim pgsync_private.claim;
-  v_data jsonb[] := '{}';
+  v_data jsonb[] := '{}'::jsonb[];
   v_count integer := 0;
   v_last bigint;
   v_more boolean := false;
@@ -32,7 +33,7 @@ BEGIN
     v_problem := pgsync_private.check_claim_target(p_identity, v_model, v_model_key, p_filter ->> 'id', false);
   END IF;
   IF COALESCE(p_filter ->> 'limit', '1') !~ '^[1-9][0-9]{0,3}$' OR COALESCE(p_filter ->> 'starting_after', '0') !~ '^[0-9]{1,18}$' THEN
-    v_problem := '{"code": "invalid_input", "message": "limit is 1 to 1000, starting_after the cursor of the page before", "param": "limit"}';
+    v_problem := '{"code": "invalid_input", "message": "limit is 1 to 1000, starting_after the cursor of the page before", "param": "limit"}'::jsonb;
   END IF;
   IF v_problem IS NOT NULL THEN
     RETURN pgsync_private.claim_refusal(v_problem);
@@ -46,10 +47,10 @@ BEGIN
     FROM (
       SELECT
         t AS claim,
-        pg_catalog.row_number() OVER (PARTITION BY t.status ORDER BY t.place) - 1 AS position
+        pg_catalog.row_number() OVER (PARTITION BY t.scope, t.status ORDER BY t.place) - 1 AS position
       FROM pgsync_private.claim AS t
       WHERE v_with_line
-        AND t.scope = pgsync_generated.claim_scope(v_model[1], v_organization)
+        AND t.scope = ANY (ARRAY[v_scope, pgsync_private.unseen_scope(v_scope)])
         AND t.model = v_model[1]
         AND t.row_id = p_filter ->> 'id'
         AND t.ended_at IS NULL
@@ -59,7 +60,7 @@ BEGIN
         NULL
       FROM pgsync_private.claim AS t
       WHERE NOT v_with_line
-        AND t.scope = ANY (ARRAY[v_organization, ''])
+        AND t.scope = ANY (ARRAY[v_organization, '', pgsync_private.unseen_scope(v_organization), pgsync_private.unseen_scope('')])
         AND t.ended_at IS NULL
         AND t.status = 'active'
         AND (v_model IS NULL OR t.model = v_model[1])

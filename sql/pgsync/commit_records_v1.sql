@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION pgsync.commit_records_v1(
 AS $function$
 DECLARE
   v_commit pgsync_private.commit;
-  v_records jsonb := '[]';
+  v_records jsonb := '[]'::jsonb;
   v_seen integer := 0;
   v_next jsonb;
 BEGIN

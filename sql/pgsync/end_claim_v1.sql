@@ -19,7 +19,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN false;
   END IF;
-  PERFORM pgsync_private.lock_claim_target(p_organization, v_claim.model, v_claim.row_id, true);
+  PERFORM pg_catalog.pg_advisory_xact_lock(pgsync_private.claim_lock_key(v_claim.scope, v_claim.model, v_claim.row_id));
   UPDATE pgsync_private.claim AS c
   SET expires_at = pg_catalog.clock_timestamp()
   WHERE c.organization_id = p_organization

@@ -71,6 +71,7 @@ BEGIN
     FROM pgsync_private.claim AS c
     WHERE c.organization_id = v_organization
       AND c.id = p_claim_id;
+    v_ignored := pgsync.set_identity_v1(p_identity);
     RETURN pgsync_private.claim_lost(v_claim, COALESCE(p_model, v_claim.model_key));
   END IF;
   IF COALESCE(p_request -> 'details', 'null') <> 'null' THEN

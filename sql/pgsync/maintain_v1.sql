@@ -60,7 +60,7 @@ BEGIN
     END LOOP;
 
     FOR v_name IN
-      SELECT c.relname
+      SELECT c.relname::text
       FROM pg_catalog.pg_inherits AS i
       JOIN pg_catalog.pg_class AS c
         ON c.oid = i.inhrelid

@@ -11,11 +11,12 @@ AS $function$
 DECLARE
   v_organization text := p_identity ->> 'organizationId';
   v_model text := (pgsync_generated.resolve_model(p_model))[1];
+  v_scope text := pgsync_generated.claim_scope(v_model, v_organization);
 BEGIN
   RETURN (
     SELECT c.id
     FROM pgsync_private.claim AS c
-    WHERE c.scope = pgsync_generated.claim_scope(v_model, v_organization)
+    WHERE c.scope = ANY (ARRAY[v_scope, pgsync_private.unseen_scope(v_scope)])
       AND c.model = v_model
       AND c.row_id = p_id
       AND c.ended_at IS NULL

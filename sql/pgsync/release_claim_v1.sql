@@ -22,7 +22,7 @@ BEGIN
     AND (c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (p_identity ->> 'participantKind', p_identity ->> 'participantId')
     AND c.ended_at IS NULL;
   IF FOUND THEN
-    v_ignored := pgsync_private.lock_claim_target(v_claim.organization_id, v_claim.model, v_claim.row_id, true);
+    v_ignored := pg_catalog.pg_advisory_xact_lock(pgsync_private.claim_lock_key(v_claim.scope, v_claim.model, v_claim.row_id));
     v_ignored := pgsync_private.advance_claims(v_claim.scope, v_claim.model, v_claim.row_id);
     v_count := pgsync_private.end_claims(v_claim.scope, v_claim.model, v_claim.row_id, v_claim.organization_id, ARRAY[p_claim_id]);
   END IF;

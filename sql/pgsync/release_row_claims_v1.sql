@@ -14,6 +14,7 @@ DECLARE
   v_organization text := p_identity ->> 'organizationId';
   v_model text[] := pgsync_generated.resolve_model(p_model);
   v_scope text := pgsync_generated.claim_scope(v_model[1], v_organization);
+  v_lane text;
   v_leases text[];
   v_all text[];
   v_count integer := 0;
@@ -22,22 +23,25 @@ BEGIN
   IF v_model IS NULL THEN
     RETURN pgsync_private.claim_refusal(pgsync_private.check_claim_target(p_identity, v_model, p_model, p_id, false));
   END IF;
-  v_ignored := pgsync_private.lock_claim_target(v_organization, v_model[1], p_id, true);
-  v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], p_id);
-  SELECT
-    pg_catalog.array_agg(c.id) FILTER (WHERE c.status = 'active'),
-    pg_catalog.array_agg(c.id)
-  INTO v_leases, v_all
-  FROM pgsync_private.claim AS c
-  WHERE c.scope = v_scope
-    AND c.model = v_model[1]
-    AND c.row_id = p_id
-    AND c.ended_at IS NULL
-    AND (c.organization_id, c.participant_kind, c.participant_id)
-      IS NOT DISTINCT FROM (v_organization, p_identity ->> 'participantKind', p_identity ->> 'participantId');
-  IF v_all IS NOT NULL THEN
-    v_count := pgsync_private.end_claims(v_scope, v_model[1], p_id, v_organization, COALESCE(v_leases, v_all));
-  END IF;
+  FOREACH v_lane IN ARRAY ARRAY[v_scope, pgsync_private.unseen_scope(v_scope)]
+  LOOP
+    v_ignored := pg_catalog.pg_advisory_xact_lock(pgsync_private.claim_lock_key(v_lane, v_model[1], p_id));
+    v_ignored := pgsync_private.advance_claims(v_lane, v_model[1], p_id);
+    SELECT
+      pg_catalog.array_agg(c.id) FILTER (WHERE c.status = 'active'),
+      pg_catalog.array_agg(c.id)
+    INTO v_leases, v_all
+    FROM pgsync_private.claim AS c
+    WHERE c.scope = v_lane
+      AND c.model = v_model[1]
+      AND c.row_id = p_id
+      AND c.ended_at IS NULL
+      AND (c.organization_id, c.participant_kind, c.participant_id)
+        IS NOT DISTINCT FROM (v_organization, p_identity ->> 'participantKind', p_identity ->> 'participantId');
+    IF v_all IS NOT NULL THEN
+      v_count := v_count + pgsync_private.end_claims(v_lane, v_model[1], p_id, v_organization, COALESCE(v_leases, v_all));
+    END IF;
+  END LOOP;
   RETURN pgsync_private.claim_answer(pg_catalog.jsonb_build_object('object', 'claim_release', 'released', v_count > 0));
 END
 $function$;

@@ -1,9 +1,10 @@
 -- Changes the order of the line for a row: the given tickets go first, in the given order; the others follow as they stood.
 -- p_request: {"order": [{"heldBy", "claimId"}, ..]}; an entry that does not wait, or is not heldBy the one it says, is passed over.
--- Holders of the row may, and participants of the kinds user and system, if they see it; an agent in line may not put itself first.
+-- Holders of the row may, and participants of the kinds user and system; an agent in line may not put itself first. Who does not see the row
+-- has to do with the line of those who do not see it either.
 -- On a model that organizations share, only the caller's organization's tickets change places among themselves.
 -- Answer: {"outcome": "answered", "answer": {"object": "claim_reorder", "reordered"}}; false: nobody named there waits.
--- Refused with forbidden, malformed_claim, entity_not_found and the codes of grants and models. Raises: as set_identity_v1.
+-- Refused with forbidden, malformed_claim and the codes of grants and models. Raises: as set_identity_v1.
 -- SECURITY DEFINER: claims are private.
 CREATE OR REPLACE FUNCTION pgsync.reorder_claims_v1(p_identity jsonb, p_model text, p_id text, p_request jsonb)
   RETURNS jsonb
@@ -17,6 +18,7 @@ DECLARE
   v_organization text := p_identity ->> 'organizationId';
   v_model text[] := pgsync_generated.resolve_model(p_model);
   v_scope text := pgsync_generated.claim_scope(v_model[1], v_organization);
+  v_lane text;
   v_problem jsonb;
   v_named text[];
   v_claim pgsync_private.claim;
@@ -27,16 +29,19 @@ BEGIN
   IF v_problem IS NULL AND (
     pg_catalog.jsonb_typeof(p_request) IS DISTINCT FROM 'object' OR pg_catalog.jsonb_typeof(p_request -> 'order') IS DISTINCT FROM 'array'
   ) THEN
-    v_problem := '{"code": "malformed_claim", "message": "order is an array of {heldBy, claimId}", "param": "order"}';
+    v_problem := '{"code": "malformed_claim", "message": "order is an array of {heldBy, claimId}", "param": "order"}'::jsonb;
   END IF;
   IF v_problem IS NOT NULL THEN
     RETURN pgsync_private.claim_refusal(v_problem);
   END IF;
-  IF NOT pgsync_generated.sees_row(v_model[1], p_id) AND pgsync_generated.row_texts(v_model[1], p_id, '{id}') IS NOT NULL THEN
-    RETURN pgsync_private.refusal('entity_not_found', pg_catalog.format('you see no row %s/%s', p_model, p_id), '{"param": "id"}');
-  END IF;
   v_ignored := pgsync_private.lock_claim_target(v_organization, v_model[1], p_id, true);
   v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], p_id);
+  v_lane := pgsync_private.claim_lane(v_scope, v_model[1], p_id);
+  IF v_lane <> v_scope THEN
+    v_scope := v_lane;
+    v_ignored := pg_catalog.pg_advisory_xact_lock(pgsync_private.claim_lock_key(v_scope, v_model[1], p_id));
+    v_ignored := pgsync_private.advance_claims(v_scope, v_model[1], p_id);
+  END IF;
   IF p_identity ->> 'participantKind' = 'agent' AND NOT EXISTS (
     SELECT
     FROM pgsync_private.claim AS c

@@ -12,12 +12,13 @@ AS $function$
 DECLARE
   v_organization text := pgsync.organization_id();
   v_model text := (pgsync_generated.resolve_model(p_model))[1];
+  v_scope text := pgsync_generated.claim_scope(v_model, v_organization);
 BEGIN
   RETURN COALESCE(
     (
       SELECT pg_catalog.jsonb_agg(pgsync_private.claim_json(c, p_model, NULL) ORDER BY c.place)
       FROM pgsync_private.claim AS c
-      WHERE c.scope = pgsync_generated.claim_scope(v_model, v_organization)
+      WHERE c.scope = ANY (ARRAY[v_scope, pgsync_private.unseen_scope(v_scope)])
         AND c.model = v_model
         AND c.row_id = p_id
         AND c.ended_at IS NULL
@@ -25,9 +26,11 @@ BEGIN
         AND c.expires_at > pg_catalog.clock_timestamp()
         AND c.organization_id IS NOT DISTINCT FROM v_organization
         AND (
-          NOT c.row_seen
-          OR (c.participant_kind, c.participant_id) = (pgsync.participant_kind(), pgsync.participant_id())
-          OR pgsync_generated.sees_row(v_model, p_id)
+          (c.participant_kind, c.participant_id) = (pgsync.participant_kind(), pgsync.participant_id())
+          OR CASE c.scope
+            WHEN v_scope THEN NOT c.row_seen OR pgsync_generated.sees_row(v_model, p_id)
+            ELSE NOT pgsync_generated.sees_row(v_model, p_id)
+          END
         )
     ),
     '[]');

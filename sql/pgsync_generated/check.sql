@@ -1,7 +1,7 @@
--- Checks the data of a write to {{ m.key }}: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_check(p_data jsonb, p_create boolean)
+-- Checks the data of a write to {{ m.key }}: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -97,20 +97,6 @@ BEGIN
       ERRCODE = '23502',
       MESSAGE = pg_catalog.format('%s.%s is required and cannot be null', {{ m.key_literal }}, v_field),
       HINT = 'Send a value.',
-      COLUMN = v_field;
-  END IF;
-{% endif %}
-{% if m.must_be_given %}
-
-  IF p_create AND NOT p_data ?& ARRAY[{{ m.must_be_given }}] THEN
-    SELECT pg_catalog.min(r.r)
-    INTO v_field
-    FROM pg_catalog.unnest(ARRAY[{{ m.must_be_given }}]) AS r(r)
-    WHERE NOT p_data ? r.r;
-    RAISE EXCEPTION USING
-      ERRCODE = 'PS103',
-      MESSAGE = pg_catalog.format('%s.%s is required', {{ m.key_literal }}, v_field),
-      HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
 {% endif %}

@@ -7,11 +7,6 @@ CREATE OR REPLACE FUNCTION pgsync_generated.claims_enforced(p_model text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-{% for m in models if m.enforced %}
-  IF p_model = '{{ m.name }}' THEN
-    RETURN true;
-  END IF;
-{% endfor %}
-  RETURN false;
+  RETURN COALESCE(p_model = ANY (ARRAY[{{ enforced }}]::text[]), false);
 END
 $function$;

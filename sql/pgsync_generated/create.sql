@@ -1,5 +1,6 @@
 -- Creates a row of {{ m.key }}. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as {{ m.name }}_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as {{ m.name }}_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -9,8 +10,24 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_create(p_id text, p_dat
 AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+{% if m.must_be_given %}
+  v_field text;
+{% endif %}
 BEGIN
-  v_ignored := pgsync_generated.{{ m.name }}_check(p_data, true);
+  v_ignored := pgsync_generated.{{ m.name }}_check(p_data);
+{% if m.must_be_given %}
+  IF NOT p_data ?& ARRAY[{{ m.must_be_given }}] THEN
+    SELECT pg_catalog.min(r.r)
+    INTO v_field
+    FROM pg_catalog.unnest(ARRAY[{{ m.must_be_given }}]) AS r(r)
+    WHERE NOT p_data ? r.r;
+    RAISE EXCEPTION USING
+      ERRCODE = 'PS103',
+      MESSAGE = pg_catalog.format('%s.%s is required', {{ m.key_literal }}, v_field),
+      HINT = 'Send a value: the schema declares no default.',
+      COLUMN = v_field;
+  END IF;
+{% endif %}
 {% if m.id_check %}
   {{ m.id_check }}
 {% endif %}

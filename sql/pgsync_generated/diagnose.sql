@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
 {% for f in m.converted %}
 {% if f.type %}

@@ -12,6 +12,6 @@ BEGIN
     RETURN pgsync_generated.{{ m.name }}_diagnose(p_data);
   END IF;
 {% endfor %}
-  RETURN '[]';
+  RETURN '[]'::jsonb;
 END
 $function$;

@@ -10,7 +10,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.{{ m.name }}_check(p_data, false);
+  v_ignored := pgsync_generated.{{ m.name }}_check(p_data);
 {% if m.id_check %}
   {{ m.id_check }}
 {% endif %}

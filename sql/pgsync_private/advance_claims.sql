@@ -15,7 +15,7 @@ DECLARE
   v_claim pgsync_private.claim;
   v_token bigint;
   v_granted pgsync_private.claim;
-  v_entered text[] := '{}';
+  v_entered text[] := '{}'::text[];
   v_before text;
   v_whole text;
   v_ignored text;

@@ -14,7 +14,7 @@ DECLARE
   v_param text;
 BEGIN
   IF pg_catalog.jsonb_typeof(p_request) <> 'object' OR pg_catalog.jsonb_typeof(v_target) <> 'object' THEN
-    RETURN '{"code": "malformed_claim", "message": "a claim and its target are objects", "param": "target"}';
+    RETURN '{"code": "malformed_claim", "message": "a claim and its target are objects", "param": "target"}'::jsonb;
   END IF;
   v_param := (
     SELECT pg_catalog.min(t.name)
@@ -35,23 +35,23 @@ BEGIN
       'param', v_param);
   END IF;
   IF COALESCE(pg_catalog.jsonb_typeof(p_request -> 'queue'), 'null') NOT IN ('boolean', 'null') THEN
-    RETURN '{"code": "malformed_claim", "message": "queue is true (wait in line) or false (now or never)", "param": "queue"}';
+    RETURN '{"code": "malformed_claim", "message": "queue is true (wait in line) or false (now or never)", "param": "queue"}'::jsonb;
   END IF;
   IF COALESCE(pg_catalog.jsonb_typeof(p_request -> 'preempt'), 'null') NOT IN ('boolean', 'null') THEN
-    RETURN '{"code": "malformed_claim", "message": "preempt is true (take the row from its holder) or false", "param": "preempt"}';
+    RETURN '{"code": "malformed_claim", "message": "preempt is true (take the row from its holder) or false", "param": "preempt"}'::jsonb;
   END IF;
   IF pgsync_private.claim_ttl(p_request -> 'ttl') IS NULL THEN
-    RETURN '{"code": "malformed_claim", "message": "ttl is a number of seconds or <n>ms, s, m or h, up to 24 hours", "param": "ttl"}';
+    RETURN '{"code": "malformed_claim", "message": "ttl is a number of seconds or <n>ms, s, m or h, up to 24 hours", "param": "ttl"}'::jsonb;
   END IF;
   FOREACH v_meta IN ARRAY ARRAY[p_request -> 'meta', v_target -> 'meta', p_request -> 'details']
   LOOP
     IF COALESCE(pg_catalog.jsonb_typeof(v_meta), 'null') NOT IN ('object', 'null') OR pg_catalog.octet_length(v_meta::text) > 16384 THEN
-      RETURN '{"code": "malformed_claim", "message": "meta and details are objects of at most 16 kB", "param": "meta"}';
+      RETURN '{"code": "malformed_claim", "message": "meta and details are objects of at most 16 kB", "param": "meta"}'::jsonb;
     END IF;
   END LOOP;
   v_fields := COALESCE(NULLIF(v_target -> 'fields', 'null'), '[]');
   IF pg_catalog.jsonb_typeof(v_fields) <> 'array' THEN
-    RETURN '{"code": "malformed_claim", "message": "fields is an array of names", "param": "target.fields"}';
+    RETURN '{"code": "malformed_claim", "message": "fields is an array of names", "param": "target.fields"}'::jsonb;
   END IF;
   IF pg_catalog.jsonb_array_length(v_fields) > 100
     OR EXISTS (
@@ -61,14 +61,14 @@ BEGIN
         OR pg_catalog.char_length(f.f #>> '{}') NOT BETWEEN 1 AND 255
     )
   THEN
-    RETURN '{"code": "malformed_claim", "message": "fields is an array of at most 100 names", "param": "target.fields"}';
+    RETURN '{"code": "malformed_claim", "message": "fields is an array of at most 100 names", "param": "target.fields"}'::jsonb;
   END IF;
   IF EXISTS (
     SELECT
     FROM pg_catalog.jsonb_array_elements_text(v_fields || COALESCE(NULLIF(v_target -> 'field', 'null'), '[]')) AS f(f)
     WHERE f.f LIKE '%,%'
   ) THEN
-    RETURN '{"code": "malformed_claim", "message": "the name of a part of a row holds no comma", "param": "target.fields"}';
+    RETURN '{"code": "malformed_claim", "message": "the name of a part of a row holds no comma", "param": "target.fields"}'::jsonb;
   END IF;
   RETURN NULL;
 END

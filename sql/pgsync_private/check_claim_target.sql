@@ -10,10 +10,10 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_claim_target(p_identity jsonb, p
 AS $function$
 DECLARE
   v_grants jsonb := p_identity -> 'operations';
-  v_verbs text[] := CASE WHEN p_to_claim THEN '{update,create,delete}' ELSE '{read,update,create,delete}' END;
+  v_verbs text[] := CASE WHEN p_to_claim THEN ARRAY['update', 'create', 'delete'] ELSE ARRAY['read', 'update', 'create', 'delete'] END;
 BEGIN
   IF p_model_key IS NULL THEN
-    RETURN '{"code": "malformed_claim", "message": "a claim names its model", "param": "model"}';
+    RETURN '{"code": "malformed_claim", "message": "a claim names its model", "param": "model"}'::jsonb;
   END IF;
   IF p_model IS NULL THEN
     RETURN pg_catalog.jsonb_build_object(

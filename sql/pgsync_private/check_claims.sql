@@ -3,6 +3,7 @@
 -- p_policy: what the model's conflict modes say for this kind of participant. Without one a user writes through other people's claims,
 -- agents and systems do not; overwrite lets a system through too, never an agent; reject and notify let nobody through.
 -- A fence token that belongs to a lease which still holds is good, whatever token a holder of other fields of the row has written with.
+-- Of a row that the caller does not see, only claims count that were taken when there was none: he is told that there is no such row.
 -- Call it after lock_claim_target. enable_seqscan is off because a table that was empty when it was last analyzed looks free to scan.
 CREATE OR REPLACE FUNCTION pgsync_private.check_claims(
   p_identity jsonb,
@@ -41,7 +42,12 @@ BEGIN
       AND (c.participant_kind, c.participant_id) IS NOT DISTINCT FROM (v_kind, v_participant)
       AND c.model = p_model
       AND c.row_id = p_id;
-    IF NOT FOUND OR v_claim.ended_at IS NOT NULL OR v_claim.expires_at <= v_now THEN
+    -- One that was taken when the caller did not see the row keeps nobody from it who does.
+    IF v_claim.ended_at IS NULL AND v_claim.scope <> v_scope AND pgsync_generated.sees_row(p_model, p_id) THEN
+      v_claim.expires_at := v_now;
+      v_claim.status := 'expired';
+    END IF;
+    IF v_claim.id IS NULL OR v_claim.ended_at IS NOT NULL OR v_claim.expires_at <= v_now THEN
       RETURN pg_catalog.jsonb_build_object(
         'code', 'claim_lost',
         'message', pg_catalog.format('you do not hold claim %s on %s/%s (any more)', p_claim_id, p_model_key, p_id),
@@ -94,7 +100,7 @@ BEGIN
         'highWater', v_high_water);
     END IF;
     IF p_fence_token > 9007199254740991 THEN
-      RETURN '{"code": "malformed_claim", "message": "a fence token is an integer below 2^53", "param": "fenceToken"}';
+      RETURN '{"code": "malformed_claim", "message": "a fence token is an integer below 2^53", "param": "fenceToken"}'::jsonb;
     END IF;
   END IF;
 
@@ -128,7 +134,18 @@ BEGIN
       RETURN NULL;
     END IF;
   END IF;
-  RETURN pgsync_private.claim_conflict('claim_conflict', v_organization, p_model_key, p_id, v_in_the_way);
+  IF NOT pgsync_generated.sees_row(p_model, p_id) AND pgsync_generated.row_texts(p_model, p_id, '{id}') IS NOT NULL THEN
+    v_in_the_way := ARRAY(
+      SELECT c
+      FROM pg_catalog.unnest(v_in_the_way) AS c
+      WHERE NOT c.row_seen
+    );
+    IF pg_catalog.cardinality(v_in_the_way) = 0 THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+  RETURN pgsync_private.claim_conflict(
+    'claim_conflict', v_organization, p_model_key, p_id, pgsync_private.shown_claims(v_in_the_way));
 END
 $function$;
 

@@ -18,10 +18,10 @@ DECLARE
   v_grant text;
 BEGIN
   IF p_action IS NULL THEN
-    RETURN '{"code": "commit_operation_action_required", "message": "an operation needs an action", "param": "action"}';
+    RETURN '{"code": "commit_operation_action_required", "message": "an operation needs an action", "param": "action"}'::jsonb;
   END IF;
   IF p_operation ->> 'model' IS NULL THEN
-    RETURN '{"code": "commit_operation_model_required", "message": "an operation needs a model", "param": "model"}';
+    RETURN '{"code": "commit_operation_model_required", "message": "an operation needs a model", "param": "model"}'::jsonb;
   END IF;
   IF p_model IS NULL THEN
     RETURN pg_catalog.jsonb_build_object(
@@ -60,7 +60,7 @@ BEGIN
       'model', p_model[3]);
   END IF;
   IF pg_catalog.jsonb_typeof(p_data) <> 'object' THEN
-    RETURN '{"code": "commit_operation_invalid", "message": "data is an object of fields", "param": "data"}';
+    RETURN '{"code": "commit_operation_invalid", "message": "data is an object of fields", "param": "data"}'::jsonb;
   END IF;
   IF NOT pgsync_private.check_id(p_id) THEN
     IF p_id IS NULL AND p_action = 'create' THEN
@@ -72,16 +72,16 @@ BEGIN
       'param', 'id');
   END IF;
   IF COALESCE(p_operation ->> 'readAt', '0') !~ '^[0-9]{1,18}$' THEN
-    RETURN '{"code": "commit_operation_invalid", "message": "readAt is a sync id: the stamp of what was read", "param": "readAt"}';
+    RETURN '{"code": "commit_operation_invalid", "message": "readAt is a sync id: the stamp of what was read", "param": "readAt"}'::jsonb;
   END IF;
   IF COALESCE(p_operation ->> 'onStale', 'reject') NOT IN ('reject', 'notify', 'overwrite') THEN
-    RETURN '{"code": "commit_operation_invalid", "message": "onStale is reject, notify or overwrite", "param": "onStale"}';
+    RETURN '{"code": "commit_operation_invalid", "message": "onStale is reject, notify or overwrite", "param": "onStale"}'::jsonb;
   END IF;
   IF COALESCE(p_operation ->> 'fenceToken', '0') !~ '^[0-9]{1,18}$' THEN
-    RETURN '{"code": "commit_operation_invalid", "message": "fenceToken is the number that came with the claim", "param": "fenceToken"}';
+    RETURN '{"code": "commit_operation_invalid", "message": "fenceToken is the number that came with the claim", "param": "fenceToken"}'::jsonb;
   END IF;
   IF COALESCE(pg_catalog.jsonb_typeof(p_operation -> 'claimId'), 'null') NOT IN ('string', 'null') THEN
-    RETURN '{"code": "commit_operation_invalid", "message": "a claim is named by its id", "param": "claimId"}';
+    RETURN '{"code": "commit_operation_invalid", "message": "a claim is named by its id", "param": "claimId"}'::jsonb;
   END IF;
   RETURN NULL;
 END

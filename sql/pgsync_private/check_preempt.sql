@@ -10,7 +10,7 @@ AS $function$
 BEGIN
   IF COALESCE(p_identity -> 'mayPreempt', 'false') <> 'true' THEN
     RETURN '{"code": "capability_scope_denied", "message": "this credential was not granted claim.preempt", "param": "preempt",
-      "requiredCapability": {"scope": "claim.preempt"}}';
+      "requiredCapability": {"scope": "claim.preempt"}}'::jsonb;
   END IF;
   IF NOT pgsync_generated.claims_preemptible(p_model) THEN
     RETURN pg_catalog.jsonb_build_object(

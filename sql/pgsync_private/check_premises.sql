@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.check_premises(
 )
   RETURNS jsonb
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -20,8 +20,8 @@ DECLARE
   v_change pgsync_private.change;
   v_fields text[];
   v_evidence jsonb;
-  v_notifications jsonb := '[]';
-  v_held jsonb := '[]';
+  v_notifications jsonb := '[]'::jsonb;
+  v_held jsonb := '[]'::jsonb;
   v_all boolean := false;
 BEGIN
   FOR v_premise IN SELECT r.r FROM pg_catalog.jsonb_array_elements(p_premises) AS r(r)

@@ -1,7 +1,7 @@
 -- Checks the entries of reads or track: {"problem": {..}} for the first malformed one, or {"premises": [..]} in one form:
 -- {"model", "modelKey", "id", "group", "fields", "readAt", "onStale", "lifetime"}, absent members left out.
 -- p_default: what onStale means when an entry does not say; p_modes: what it may say.
-CREATE OR REPLACE FUNCTION pgsync_private.check_reads(p_identity jsonb, p_reads jsonb, p_param text, p_default text, p_modes text[])
+CREATE OR REPLACE FUNCTION pgsync_private.check_reads(p_reads jsonb, p_param text, p_default text, p_modes text[])
   RETURNS jsonb
   LANGUAGE plpgsql
   STABLE
@@ -12,7 +12,7 @@ DECLARE
   v_read jsonb;
   v_model text[];
   v_problem text;
-  v_premises jsonb := '[]';
+  v_premises jsonb := '[]'::jsonb;
 BEGIN
   FOR v_read IN SELECT r.r FROM pg_catalog.jsonb_array_elements(COALESCE(NULLIF(p_reads, 'null'), '[]')) AS r(r)
   LOOP
@@ -76,7 +76,7 @@ BEGIN
 END
 $function$;
 
-ALTER FUNCTION pgsync_private.check_reads(jsonb, jsonb, text, text, text[]) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_private.check_reads(jsonb, jsonb, text, text, text[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_private.check_reads(jsonb, jsonb, text, text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_private.check_reads(jsonb, jsonb, text, text, text[]) IS 'Checks the entries of reads or track and brings them into one form.';
+ALTER FUNCTION pgsync_private.check_reads(jsonb, text, text, text[]) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_private.check_reads(jsonb, text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.check_reads(jsonb, text, text, text[]) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_private.check_reads(jsonb, text, text, text[]) IS 'Checks the entries of reads or track and brings them into one form.';

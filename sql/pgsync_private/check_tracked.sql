@@ -14,7 +14,7 @@ DECLARE
   v_participant text := p_identity ->> 'participantId';
   v_tracked pgsync_private.tracked_premise;
   v_change pgsync_private.change;
-  v_notifications jsonb := '[]';
+  v_notifications jsonb := '[]'::jsonb;
 BEGIN
   IF p_track <> '[]' THEN
     INSERT INTO pgsync_private.tracked_premise AS t (

@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.claim_beat(p_claim pgsync_private.claim)
   RETURNS jsonb
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$

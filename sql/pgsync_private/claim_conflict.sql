@@ -1,5 +1,6 @@
 -- The error that names those whose claims stand in the way: {"code", "message", "heldBy", "heldByClaim", "claims"}.
--- p_claims: the claims in the way, the first one is named. A holder of another organization (on a shared model) stays unnamed.
+-- p_claims: the claims in the way, as pgsync_private.shown_claims tells of them; the first one is named. A holder of another organization (on
+-- a shared model) stays unnamed, and so does one that the caller is not shown.
 CREATE OR REPLACE FUNCTION pgsync_private.claim_conflict(
   p_code text,
   p_organization text,
@@ -17,6 +18,11 @@ DECLARE
   v_holder pgsync_private.claim := p_claims[1];
   v_summaries jsonb;
 BEGIN
+  IF v_holder.organization_id IS NULL THEN
+    RETURN pg_catalog.jsonb_build_object(
+      'code', p_code,
+      'message', pg_catalog.format('%s/%s is claimed', p_model_key, p_id));
+  END IF;
   IF v_holder.organization_id <> p_organization THEN
     RETURN pg_catalog.jsonb_build_object(
       'code', p_code,

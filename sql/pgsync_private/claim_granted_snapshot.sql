@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.claim_granted_snapshot(p_claim_id text)
   RETURNS pg_snapshot
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$

@@ -1,4 +1,5 @@
--- The answer to a participant whose claim has ended: what became of it and who holds the row now, if somebody does.
+-- The answer to a participant whose claim has ended: what became of it and who holds the row now, if somebody does whom the participant is
+-- shown. The identity must have been set.
 CREATE OR REPLACE FUNCTION pgsync_private.claim_lost(p_claim pgsync_private.claim, p_model_key text)
   RETURNS jsonb
   LANGUAGE plpgsql
@@ -23,6 +24,7 @@ BEGIN
     AND (c.parts IS NULL OR p_claim.parts IS NULL OR c.parts && p_claim.parts)
   ORDER BY c.place
   LIMIT 1;
+  v_holder := (pgsync_private.shown_claims(ARRAY[v_holder]))[1];
   RETURN pgsync_private.refusal(
     'claim_lost',
     pg_catalog.format('claim %s on %s/%s has ended', p_claim.id, p_model_key, p_claim.row_id),

@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.claim_position(p_claim pgsync_private.claim)
   RETURNS integer
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'
@@ -10,7 +10,7 @@ AS $function$
 DECLARE
   v_position integer;
 BEGIN
-  SELECT pg_catalog.count(*)
+  SELECT pg_catalog.count(*)::integer
   INTO v_position
   FROM pgsync_private.claim AS c
   WHERE c.scope = p_claim.scope

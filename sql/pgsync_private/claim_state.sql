@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.claim_state(
 )
   RETURNS jsonb
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$

@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.claims_in_the_way(
 )
   RETURNS pgsync_private.claim[]
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'

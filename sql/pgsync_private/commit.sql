@@ -33,12 +33,12 @@ DECLARE
   v_problem jsonb;
   v_plan pgsync_private.planned_operation[];
   v_planned pgsync_private.planned_operation;
-  v_premises jsonb := '[]';
-  v_track jsonb := '[]';
+  v_premises jsonb := '[]'::jsonb;
+  v_track jsonb := '[]'::jsonb;
   v_guarded boolean := false;
   v_refused jsonb;
-  v_notifications jsonb := '[]';
-  v_claims jsonb := '[]';
+  v_notifications jsonb := '[]'::jsonb;
+  v_claims jsonb := '[]'::jsonb;
   v_held integer := 0;
   v_status text;
   v_ordinal integer;
@@ -46,7 +46,7 @@ DECLARE
   v_created_at timestamptz := pg_catalog.clock_timestamp();
   v_result jsonb;
   v_echo jsonb;
-  v_redacted jsonb := '[]';
+  v_redacted jsonb := '[]'::jsonb;
   v_index integer := 0;
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -130,12 +130,12 @@ BEGIN
       '{"param": "operations"}');
   END IF;
   IF p_request -> 'reads' IS NOT NULL AND p_request -> 'reads' <> 'null' THEN
-    v_problem := pgsync_private.check_reads(p_identity, p_request -> 'reads', 'reads', 'reject', '{reject,notify,overwrite}');
+    v_problem := pgsync_private.check_reads(p_request -> 'reads', 'reads', 'reject', '{reject,notify,overwrite}');
     v_premises := COALESCE(v_problem -> 'premises', '[]');
     v_guarded := v_premises <> '[]';
   END IF;
   IF v_problem -> 'problem' IS NULL AND p_request -> 'track' IS NOT NULL AND p_request -> 'track' <> 'null' THEN
-    v_problem := pgsync_private.check_reads(p_identity, p_request -> 'track', 'track', 'notify', '{reject,notify}');
+    v_problem := pgsync_private.check_reads(p_request -> 'track', 'track', 'notify', '{reject,notify}');
     v_track := COALESCE(v_problem -> 'premises', '[]');
   END IF;
   v_problem := v_problem -> 'problem';
@@ -164,7 +164,7 @@ BEGIN
         v_problem - 'code' - 'message' || CASE WHEN v_count > 1 THEN pg_catalog.jsonb_build_object('operation', v_index) ELSE '{}' END);
     END IF;
     v_planned := ROW(
-      v_index, v_action, v_model[1], v_model[3], v_id, v_data, NULL,
+      v_index, v_action, v_model[1], v_model[3], v_id, v_data, NULL::text[],
       v_operation ->> 'claimId', (v_operation ->> 'fenceToken')::bigint, (v_operation ->> 'readAt')::bigint,
       COALESCE(v_operation ->> 'onStale', v_model[5]::jsonb ->> v_kind, 'reject'), v_model[5]::jsonb ->> v_kind, false);
     IF v_action = 'update' THEN

@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.commit_gate(
 )
   RETURNS text[]
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'

@@ -15,7 +15,7 @@ DECLARE
   v_ignored text;
 BEGIN
   IF NOT p_credential.follows_edges THEN
-    RETURN '{}';
+    RETURN '{}'::jsonb;
   END IF;
   IF pg_catalog.cardinality(v_kinds) > 0 THEN
     v_ignored := pg_catalog.set_config('pgsync.organization_id', p_credential.organization_id, true);

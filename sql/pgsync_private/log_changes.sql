@@ -24,7 +24,6 @@ DECLARE
   v_place record;
   v_previous bigint;
   v_last bigint := p_after;
-  v_seen integer := 0;
   v_own jsonb[];
   v_events jsonb[] := ARRAY[]::jsonb[];
 BEGIN

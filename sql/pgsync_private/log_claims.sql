@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.log_claims(p_after bigint, p_model tex
 AS $function$
 DECLARE
   v_event pgsync_private.claim_event;
-  v_events jsonb := '[]';
+  v_events jsonb := '[]'::jsonb;
   v_last bigint := COALESCE(p_after, 0);
   v_seen integer := 0;
 BEGIN

@@ -15,7 +15,7 @@ BEGIN
       n.nspname,
       c.relname,
       c.relreplident,
-      CASE r.relreplident WHEN 'f' THEN 'FULL' ELSE 'DEFAULT' END AS wanted,
+      r.relreplident = 'f' AS is_full,
       (
         SELECT x.relname
         FROM pg_catalog.pg_index AS i
@@ -40,7 +40,11 @@ BEGIN
     VALUES (v_leaf.nspname, v_leaf.relname, v_leaf.relreplident, v_leaf.index_name)
     ON CONFLICT (namespace, table_name) DO NOTHING;
     -- Built, because the names of partitions are known to the catalog only.
-    EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY %s', v_leaf.nspname, v_leaf.relname, v_leaf.wanted);
+    IF v_leaf.is_full THEN
+      EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY FULL', v_leaf.nspname, v_leaf.relname);
+    ELSE
+      EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY DEFAULT', v_leaf.nspname, v_leaf.relname);
+    END IF;
   END LOOP;
 END
 $function$;

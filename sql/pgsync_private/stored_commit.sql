@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.stored_commit(
 )
   RETURNS pgsync_private.commit
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'

@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.unseen_change(
 )
   RETURNS pgsync_private.change
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'

@@ -15,7 +15,7 @@ from pgsync.schema import Field, Model, Ref, Schema, load_schema
 from tests import postgres
 from tests.acceptance.conftest import World, config_of
 from tests.acceptance.test_changes import following
-from tests.acceptance.test_live_claims import begin, heard
+from tests.acceptance.test_live_claims import begin, heard, settled
 
 SCHEMA: Final = Path(__file__).parents[2] / "examples" / "tasks" / "schema.py"
 
@@ -81,16 +81,33 @@ async def test_claims_on_private_rows_are_told_to_those_who_see_them(
     async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
         world = World(gateway, database, session)
         ada, bob = world.client(kind="ek", participant="ada"), world.client(kind="ek", participant="bob")
+        carol = world.client(kind="ek", participant="carol")
         await ada.create("tasks", "t1", {"title": "x"})
         comment = {"body": "one", "private": True, "author_id": "ada", "task_id": "t1"}
         assert (await ada.create("comments", "c1", comment)).status == 200
-        async with ada.socket() as hers, bob.socket() as his:
+        async with ada.socket() as hers, bob.socket() as his, carol.socket() as carols:
             await begin(hers, "c-comment", {"entityType": "comment", "entityId": "c1"})
             await begin(hers, "c-task", {"entityType": "task", "entityId": "t1"})
             peer = await heard(his, "presence_update", userId="ada")
             assert [claim["claimId"] for claim in peer["activeClaims"]] == ["c-task"]
-            refused = await begin(his, "c-bob", {"entityType": "comment", "entityId": "c1"}, queue=True)
-            assert (refused["frame"], refused["reason"]) == ("claim_rejected", "invalid_target")
+            # A row that one does not see is claimed as a missing one, among those who do not see it.
+            for row_id in ("c1", "c-missing"):
+                target = {"entityType": "comment", "entityId": row_id}
+                blind = await begin(his, f"his-{row_id}", target, queue=True)
+                assert (blind["frame"], blind["fenceToken"]) == ("claim_acquired", 1)
+                waits = await begin(carols, f"carols-{row_id}", target, queue=True)
+                assert (waits["frame"], waits["heldBy"]) == ("claim_queued", "bob")
+                while not (line := await heard(his, "claim_queue"))["queue"] or line["target"]["id"] != row_id:
+                    pass
+                await his.send("claim_abandon", {"claimId": f"his-{row_id}"})
+                assert (await heard(carols, "claim_granted"))["claimId"] == f"carols-{row_id}"
+                await carols.send("claim_abandon", {"claimId": f"carols-{row_id}"})
+            assert all(
+                entry["id"] != "carols-c1"
+                for frame in await settled(hers)
+                if frame["type"] == "claim_queue"
+                for entry in frame["payload"]["queue"]
+            )
             await ada.update("comments", "c1", {"private": False})
             while len((await heard(his, "presence_update", userId="ada"))["activeClaims"]) < 2:
                 pass

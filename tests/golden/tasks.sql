@@ -104,11 +104,11 @@ ALTER TABLE public.tasks
 
 -- ===== comments: functions =====
 
--- function pgsync_generated.comment_check(jsonb, boolean)
--- Checks the data of a write to comments: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.comment_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.comment_check(jsonb)
+-- Checks the data of a write to comments: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -169,8 +169,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['body', 'task_id'] THEN
+ALTER FUNCTION pgsync_generated.comment_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.comment_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.comment_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.comment_check(jsonb) IS '[pgsync model=comments hash=28a56283812b34ef]';
+
+-- function pgsync_generated.comment_create(text, jsonb)
+-- Creates a row of comments. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as comment_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.comment_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.comment_check(p_data);
+  IF NOT p_data ?& ARRAY['body', 'task_id'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['body', 'task_id']) AS r(r)
@@ -181,28 +204,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.comment_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.comment_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.comment_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_check(jsonb, boolean) IS '[pgsync model=comments hash=3d3f08a8516c4b66]';
-
--- function pgsync_generated.comment_create(text, jsonb)
--- Creates a row of comments. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as comment_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.comment_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.comment_check(p_data, true);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'task_id' IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -283,7 +284,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=70d613e2126cb333]';
+COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=cb7be4ed9df68434]';
 
 -- function pgsync_generated.comment_update(text, jsonb)
 -- Updates the given fields of a row of comments. Returns updated, or missing.
@@ -298,7 +299,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.comment_check(p_data, false);
+  v_ignored := pgsync_generated.comment_check(p_data);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'task_id' IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -329,7 +330,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=aba990cfbd896b69]';
+COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=43debfca59622a80]';
 
 -- function pgsync_generated.comment_delete(text)
 -- Deletes a row of comments. Returns deleted, or missing.
@@ -495,7 +496,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'body';
@@ -528,7 +529,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_diagnose(jsonb) IS '[pgsync model=comments hash=5d4f2801a25b4b21]';
+COMMENT ON FUNCTION pgsync_generated.comment_diagnose(jsonb) IS '[pgsync model=comments hash=fbb87753a57bd82d]';
 
 -- function pgsync_generated.comment_record()
 -- Trigger, after every change of a row of comments by anybody: writes it to the change log, in the same transaction.
@@ -640,11 +641,11 @@ COMMENT ON FUNCTION pgsync_generated.comment_record() IS '[pgsync model=comments
 
 -- ===== projects: functions =====
 
--- function pgsync_generated.project_check(jsonb, boolean)
--- Checks the data of a write to projects: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.project_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.project_check(jsonb)
+-- Checks the data of a write to projects: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -702,8 +703,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['name'] THEN
+ALTER FUNCTION pgsync_generated.project_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.project_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.project_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.project_check(jsonb) IS '[pgsync model=projects hash=340f01bbae82d7e4]';
+
+-- function pgsync_generated.project_create(text, jsonb)
+-- Creates a row of projects. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as project_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.project_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.project_check(p_data);
+  IF NOT p_data ?& ARRAY['name'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['name']) AS r(r)
@@ -714,28 +738,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.project_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.project_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.project_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_check(jsonb, boolean) IS '[pgsync model=projects hash=a5ce908372b636e9]';
-
--- function pgsync_generated.project_create(text, jsonb)
--- Creates a row of projects. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as project_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.project_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.project_check(p_data, true);
   INSERT INTO public.projects AS t (
     organization_id,
     id,
@@ -798,7 +800,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=f5224f4d66a23b26]';
+COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=a05644b2d509f00d]';
 
 -- function pgsync_generated.project_update(text, jsonb)
 -- Updates the given fields of a row of projects. Returns updated, or missing.
@@ -813,7 +815,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.project_check(p_data, false);
+  v_ignored := pgsync_generated.project_check(p_data);
   UPDATE public.projects AS t
   SET
     name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
@@ -829,7 +831,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_update(text, jsonb) IS '[pgsync model=projects hash=508e5d744082465d]';
+COMMENT ON FUNCTION pgsync_generated.project_update(text, jsonb) IS '[pgsync model=projects hash=f5de9bd187238d7c]';
 
 -- function pgsync_generated.project_delete(text)
 -- Deletes a row of projects. Returns deleted, or missing.
@@ -959,7 +961,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'name';
@@ -986,7 +988,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_diagnose(jsonb) IS '[pgsync model=projects hash=af8e8623eb94bc45]';
+COMMENT ON FUNCTION pgsync_generated.project_diagnose(jsonb) IS '[pgsync model=projects hash=244f262da6808fd4]';
 
 -- function pgsync_generated.project_record()
 -- Trigger, after every change of a row of projects by anybody: writes it to the change log, in the same transaction.
@@ -1089,11 +1091,11 @@ COMMENT ON FUNCTION pgsync_generated.project_record() IS '[pgsync model=projects
 
 -- ===== tasks: functions =====
 
--- function pgsync_generated.task_check(jsonb, boolean)
--- Checks the data of a write to tasks: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.task_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.task_check(jsonb)
+-- Checks the data of a write to tasks: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -1174,8 +1176,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['title'] THEN
+ALTER FUNCTION pgsync_generated.task_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.task_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.task_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.task_check(jsonb) IS '[pgsync model=tasks hash=cc207ba747a25f5e]';
+
+-- function pgsync_generated.task_create(text, jsonb)
+-- Creates a row of tasks. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as task_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.task_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.task_check(p_data);
+  IF NOT p_data ?& ARRAY['title'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['title']) AS r(r)
@@ -1186,28 +1211,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.task_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.task_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.task_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_check(jsonb, boolean) IS '[pgsync model=tasks hash=56f3453311df397b]';
-
--- function pgsync_generated.task_create(text, jsonb)
--- Creates a row of tasks. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as task_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.task_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.task_check(p_data, true);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'project_id' IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -1300,7 +1303,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=d336853a3695ac0e]';
+COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=faeb037e40db5f0e]';
 
 -- function pgsync_generated.task_update(text, jsonb)
 -- Updates the given fields of a row of tasks. Returns updated, or missing.
@@ -1315,7 +1318,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.task_check(p_data, false);
+  v_ignored := pgsync_generated.task_check(p_data);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'project_id' IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -1349,7 +1352,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=8a7082ab7be38ff7]';
+COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=ecf6fe52bfbd209a]';
 
 -- function pgsync_generated.task_delete(text)
 -- Deletes a row of tasks. Returns deleted, or missing.
@@ -1483,7 +1486,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'title';
@@ -1534,7 +1537,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_diagnose(jsonb) IS '[pgsync model=tasks hash=65d11d882195be89]';
+COMMENT ON FUNCTION pgsync_generated.task_diagnose(jsonb) IS '[pgsync model=tasks hash=55040449df79e326]';
 
 -- function pgsync_generated.task_record()
 -- Trigger, after every change of a row of tasks by anybody: writes it to the change log, in the same transaction.
@@ -2578,14 +2581,14 @@ BEGIN
   IF p_model = 'task' THEN
     RETURN pgsync_generated.task_diagnose(p_data);
   END IF;
-  RETURN '[]';
+  RETURN '[]'::jsonb;
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.diagnose(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.diagnose(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.diagnose(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=f93b3cabf18e3dd3]';
+COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=2507695d794f8952]';
 
 -- function pgsync_generated.claim_scope(text, text)
 -- Whose claims meet on a row of a model: those of the caller's organization, or of everybody (empty) when all organizations share the model.
@@ -2616,14 +2619,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.claims_enforced(p_model text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  RETURN false;
+  RETURN COALESCE(p_model = ANY (ARRAY[]::text[]), false);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.claims_enforced(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
+COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=16b350b3afed3f72]';
 
 -- function pgsync_generated.claims_preemptible(text)
 -- Whether whoever was granted claim.preempt may take claims on a model from their holders.
@@ -2635,14 +2638,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.claims_preemptible(p_model text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  RETURN false;
+  RETURN COALESCE(p_model = ANY (ARRAY[]::text[]), false);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.claims_preemptible(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.claims_preemptible(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_preemptible(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=50b3342554f291f7]';
+COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=bb358ded4042ad2b]';
 
 -- function pgsync_generated.edges(text, text)
 -- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.

@@ -222,7 +222,7 @@ COMMENT ON TABLE public.workspaces IS '[pgsync model=workspaces]';
 CREATE UNIQUE INDEX workspaces_organization_id_name_key ON public.workspaces (organization_id, name);
 
 -- Finds the rows of a reference: country_id.
-CREATE INDEX workspaces_organization_id_country_id_idx ON public.workspaces (organization_id, country_id);
+CREATE INDEX workspaces_country_id_organization_id_idx ON public.workspaces (country_id, organization_id);
 
 \endif
 
@@ -283,11 +283,11 @@ ALTER TABLE public.workspaces
 
 -- ===== counters: functions =====
 
--- function pgsync_generated.counter_check(jsonb, boolean)
--- Checks the data of a write to counters: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.counter_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.counter_check(jsonb)
+-- Checks the data of a write to counters: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.counter_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -332,14 +332,15 @@ BEGIN
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.counter_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.counter_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.counter_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_check(jsonb, boolean) IS '[pgsync model=counters hash=4626d6b99fd29765]';
+ALTER FUNCTION pgsync_generated.counter_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.counter_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.counter_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.counter_check(jsonb) IS '[pgsync model=counters hash=c4864f96d5ffba80]';
 
 -- function pgsync_generated.counter_create(text, jsonb)
 -- Creates a row of counters. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as counter_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as counter_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.counter_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -350,7 +351,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.counter_check(p_data, true);
+  v_ignored := pgsync_generated.counter_check(p_data);
   v_ignored := pgsync_private.require_integer_id(p_id, 32);
   IF p_id IS NULL THEN
     -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
@@ -424,7 +425,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=0ae4785ded9a59cd]';
+COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=45ed995bb6b1f566]';
 
 -- function pgsync_generated.counter_update(text, jsonb)
 -- Updates the given fields of a row of counters. Returns updated, or missing.
@@ -439,7 +440,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.counter_check(p_data, false);
+  v_ignored := pgsync_generated.counter_check(p_data);
   v_ignored := pgsync_private.require_integer_id(p_id, 32);
   UPDATE public.counters AS t
   SET
@@ -454,7 +455,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_update(text, jsonb) IS '[pgsync model=counters hash=d629340dfb6769e4]';
+COMMENT ON FUNCTION pgsync_generated.counter_update(text, jsonb) IS '[pgsync model=counters hash=e9029d29fd80d353]';
 
 -- function pgsync_generated.counter_delete(text)
 -- Deletes a row of counters. Returns deleted, or missing.
@@ -591,7 +592,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'label';
@@ -606,7 +607,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_diagnose(jsonb) IS '[pgsync model=counters hash=21e94739c8b5e4a0]';
+COMMENT ON FUNCTION pgsync_generated.counter_diagnose(jsonb) IS '[pgsync model=counters hash=dbe523647ee28f0e]';
 
 -- function pgsync_generated.counter_record()
 -- Trigger, after every change of a row of counters by anybody: writes it to the change log, in the same transaction.
@@ -707,11 +708,11 @@ COMMENT ON FUNCTION pgsync_generated.counter_record() IS '[pgsync model=counters
 
 -- ===== countries: functions =====
 
--- function pgsync_generated.country_check(jsonb, boolean)
--- Checks the data of a write to countries: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.country_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.country_check(jsonb)
+-- Checks the data of a write to countries: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.country_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -757,8 +758,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['name'] THEN
+ALTER FUNCTION pgsync_generated.country_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.country_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.country_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.country_check(jsonb) IS '[pgsync model=countries hash=4e59bff3e40cc525]';
+
+-- function pgsync_generated.country_create(text, jsonb)
+-- Creates a row of countries. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as country_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.country_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.country_check(p_data);
+  IF NOT p_data ?& ARRAY['name'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['name']) AS r(r)
@@ -769,28 +793,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.country_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.country_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.country_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_check(jsonb, boolean) IS '[pgsync model=countries hash=4c8f0c871179812c]';
-
--- function pgsync_generated.country_create(text, jsonb)
--- Creates a row of countries. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as country_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.country_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.country_check(p_data, true);
   INSERT INTO public.countries AS t (
     id,
     name
@@ -828,7 +830,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=4f14e45695d6bd87]';
+COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=b4bb392d5d3c53a9]';
 
 -- function pgsync_generated.country_update(text, jsonb)
 -- Updates the given fields of a row of countries. Returns updated, or missing.
@@ -843,7 +845,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.country_check(p_data, false);
+  v_ignored := pgsync_generated.country_check(p_data);
   UPDATE public.countries AS t
   SET
     name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END
@@ -855,7 +857,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_update(text, jsonb) IS '[pgsync model=countries hash=042cf93a45aecfbe]';
+COMMENT ON FUNCTION pgsync_generated.country_update(text, jsonb) IS '[pgsync model=countries hash=f00cda229cadc56f]';
 
 -- function pgsync_generated.country_delete(text)
 -- Deletes a row of countries. Returns deleted, or missing.
@@ -973,7 +975,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'name';
@@ -988,7 +990,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_diagnose(jsonb) IS '[pgsync model=countries hash=270f9dd445ae0773]';
+COMMENT ON FUNCTION pgsync_generated.country_diagnose(jsonb) IS '[pgsync model=countries hash=72a0ee7ba3bead30]';
 
 -- function pgsync_generated.country_record()
 -- Trigger, after every change of a row of countries by anybody: writes it to the change log, in the same transaction.
@@ -1085,11 +1087,11 @@ COMMENT ON FUNCTION pgsync_generated.country_record() IS '[pgsync model=countrie
 
 -- ===== documents: functions =====
 
--- function pgsync_generated.document_check(jsonb, boolean)
--- Checks the data of a write to documents: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.document_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.document_check(jsonb)
+-- Checks the data of a write to documents: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.document_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -1168,8 +1170,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['workspace_id'] THEN
+ALTER FUNCTION pgsync_generated.document_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.document_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.document_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.document_check(jsonb) IS '[pgsync model=documents hash=edb84dd9c8f6f83d]';
+
+-- function pgsync_generated.document_create(text, jsonb)
+-- Creates a row of documents. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as document_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.document_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.document_check(p_data);
+  IF NOT p_data ?& ARRAY['workspace_id'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['workspace_id']) AS r(r)
@@ -1180,28 +1205,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.document_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.document_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.document_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_check(jsonb, boolean) IS '[pgsync model=documents hash=c91e4b1692c43908]';
-
--- function pgsync_generated.document_create(text, jsonb)
--- Creates a row of documents. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as document_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.document_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.document_check(p_data, true);
   v_ignored := pgsync_private.require_integer_id(p_id, 64);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'workspace_id' IS NOT NULL AND NOT EXISTS (
@@ -1333,7 +1336,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=2b8bc000905d7b37]';
+COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=4edc49e33fbe4d6e]';
 
 -- function pgsync_generated.document_update(text, jsonb)
 -- Updates the given fields of a row of documents. Returns updated, or missing.
@@ -1348,7 +1351,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.document_check(p_data, false);
+  v_ignored := pgsync_generated.document_check(p_data);
   v_ignored := pgsync_private.require_integer_id(p_id, 64);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'workspace_id' IS NOT NULL AND NOT EXISTS (
@@ -1396,7 +1399,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=de0246af9c42906d]';
+COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=79882d681c10a3a1]';
 
 -- function pgsync_generated.document_delete(text)
 -- Deletes a row of documents. Returns deleted, or missing.
@@ -1574,7 +1577,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'workspace_id';
@@ -1619,7 +1622,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_diagnose(jsonb) IS '[pgsync model=documents hash=ac76404020b707a6]';
+COMMENT ON FUNCTION pgsync_generated.document_diagnose(jsonb) IS '[pgsync model=documents hash=2eaa379756273056]';
 
 -- function pgsync_generated.document_record()
 -- Trigger, after every change of a row of documents by anybody: writes it to the change log, in the same transaction.
@@ -1741,11 +1744,11 @@ COMMENT ON FUNCTION pgsync_generated.document_record() IS '[pgsync model=documen
 
 -- ===== folders: functions =====
 
--- function pgsync_generated.folder_check(jsonb, boolean)
--- Checks the data of a write to folders: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.folder_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.folder_check(jsonb)
+-- Checks the data of a write to folders: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.folder_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -1803,14 +1806,15 @@ BEGIN
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.folder_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.folder_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.folder_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_check(jsonb, boolean) IS '[pgsync model=folders hash=9bf593eaa572eae6]';
+ALTER FUNCTION pgsync_generated.folder_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.folder_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.folder_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.folder_check(jsonb) IS '[pgsync model=folders hash=ebd0961ac70f1129]';
 
 -- function pgsync_generated.folder_create(text, jsonb)
 -- Creates a row of folders. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as folder_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as folder_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.folder_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -1821,7 +1825,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.folder_check(p_data, true);
+  v_ignored := pgsync_generated.folder_check(p_data);
   v_ignored := pgsync_private.require_uuid_id(p_id);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'parentId' IS NOT NULL AND p_data ->> 'parentId' IS DISTINCT FROM p_id AND NOT EXISTS (
@@ -1895,7 +1899,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=df31920f9485da0c]';
+COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=1b6114dabd9b7632]';
 
 -- function pgsync_generated.folder_update(text, jsonb)
 -- Updates the given fields of a row of folders. Returns updated, or missing.
@@ -1910,7 +1914,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.folder_check(p_data, false);
+  v_ignored := pgsync_generated.folder_check(p_data);
   v_ignored := pgsync_private.require_uuid_id(p_id);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'parentId' IS NOT NULL AND p_data ->> 'parentId' IS DISTINCT FROM p_id AND NOT EXISTS (
@@ -1940,7 +1944,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=7f5e07cc52b6f8db]';
+COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=ec8c4aebdae6f88b]';
 
 -- function pgsync_generated.folder_delete(text)
 -- Deletes a row of folders. Returns deleted, or missing.
@@ -2078,7 +2082,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM (p_data ->> 'parentId')::uuid;
@@ -2099,7 +2103,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_diagnose(jsonb) IS '[pgsync model=folders hash=900c30fa813dfb9f]';
+COMMENT ON FUNCTION pgsync_generated.folder_diagnose(jsonb) IS '[pgsync model=folders hash=86b2a85d3e4c621d]';
 
 -- function pgsync_generated.folder_record()
 -- Trigger, after every change of a row of folders by anybody: writes it to the change log, in the same transaction.
@@ -2201,11 +2205,11 @@ COMMENT ON FUNCTION pgsync_generated.folder_record() IS '[pgsync model=folders h
 
 -- ===== memberships: functions =====
 
--- function pgsync_generated.membership_check(jsonb, boolean)
--- Checks the data of a write to memberships: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.membership_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.membership_check(jsonb)
+-- Checks the data of a write to memberships: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -2260,8 +2264,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['person_id'] THEN
+ALTER FUNCTION pgsync_generated.membership_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.membership_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.membership_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.membership_check(jsonb) IS '[pgsync model=memberships hash=66a754e5d650db90]';
+
+-- function pgsync_generated.membership_create(text, jsonb)
+-- Creates a row of memberships. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as membership_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.membership_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.membership_check(p_data);
+  IF NOT p_data ?& ARRAY['person_id'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['person_id']) AS r(r)
@@ -2272,28 +2299,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.membership_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.membership_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.membership_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_check(jsonb, boolean) IS '[pgsync model=memberships hash=e807145da9813873]';
-
--- function pgsync_generated.membership_create(text, jsonb)
--- Creates a row of memberships. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as membership_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.membership_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.membership_check(p_data, true);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'person_id' IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -2380,7 +2385,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=ec16e5458fd8b799]';
+COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=f1639ac7a411805d]';
 
 -- function pgsync_generated.membership_update(text, jsonb)
 -- Updates the given fields of a row of memberships. Returns updated, or missing.
@@ -2395,7 +2400,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.membership_check(p_data, false);
+  v_ignored := pgsync_generated.membership_check(p_data);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
   IF p_data ->> 'person_id' IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -2438,7 +2443,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=d04c1fdade0e0a0e]';
+COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=d8047a4702aeb3bf]';
 
 -- function pgsync_generated.membership_delete(text)
 -- Deletes a row of memberships. Returns deleted, or missing.
@@ -2567,7 +2572,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM (p_data ->> 'person_id')::uuid;
@@ -2588,7 +2593,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_diagnose(jsonb) IS '[pgsync model=memberships hash=4111f67d4cc8766d]';
+COMMENT ON FUNCTION pgsync_generated.membership_diagnose(jsonb) IS '[pgsync model=memberships hash=946404a79097435b]';
 
 -- function pgsync_generated.membership_record()
 -- Trigger, after every change of a row of memberships by anybody: writes it to the change log, in the same transaction.
@@ -2690,11 +2695,11 @@ COMMENT ON FUNCTION pgsync_generated.membership_record() IS '[pgsync model=membe
 
 -- ===== persons: functions =====
 
--- function pgsync_generated.person_check(jsonb, boolean)
--- Checks the data of a write to persons: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.person_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.person_check(jsonb)
+-- Checks the data of a write to persons: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -2747,8 +2752,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['name'] THEN
+ALTER FUNCTION pgsync_generated.person_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.person_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.person_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.person_check(jsonb) IS '[pgsync model=persons hash=7545bf092e296e3e]';
+
+-- function pgsync_generated.person_create(text, jsonb)
+-- Creates a row of persons. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as person_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.person_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.person_check(p_data);
+  IF NOT p_data ?& ARRAY['name'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['name']) AS r(r)
@@ -2759,28 +2787,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.person_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.person_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.person_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_check(jsonb, boolean) IS '[pgsync model=persons hash=a3126e018434d1ea]';
-
--- function pgsync_generated.person_create(text, jsonb)
--- Creates a row of persons. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as person_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.person_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.person_check(p_data, true);
   v_ignored := pgsync_private.require_uuid_id(p_id);
   INSERT INTO public.persons AS t (
     organization_id,
@@ -2836,7 +2842,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=4aef70beff44153b]';
+COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=1f4996c6f893918a]';
 
 -- function pgsync_generated.person_update(text, jsonb)
 -- Updates the given fields of a row of persons. Returns updated, or missing.
@@ -2851,7 +2857,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.person_check(p_data, false);
+  v_ignored := pgsync_generated.person_check(p_data);
   v_ignored := pgsync_private.require_uuid_id(p_id);
   UPDATE public.persons AS t
   SET
@@ -2866,7 +2872,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_update(text, jsonb) IS '[pgsync model=persons hash=97bf3312df93995f]';
+COMMENT ON FUNCTION pgsync_generated.person_update(text, jsonb) IS '[pgsync model=persons hash=b3806ea621996071]';
 
 -- function pgsync_generated.person_delete(text)
 -- Deletes a row of persons. Returns deleted, or missing.
@@ -3003,7 +3009,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'name';
@@ -3018,7 +3024,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_diagnose(jsonb) IS '[pgsync model=persons hash=5e4c2a543ff8b128]';
+COMMENT ON FUNCTION pgsync_generated.person_diagnose(jsonb) IS '[pgsync model=persons hash=49ac58e1e55479c6]';
 
 -- function pgsync_generated.person_record()
 -- Trigger, after every change of a row of persons by anybody: writes it to the change log, in the same transaction.
@@ -3119,11 +3125,11 @@ COMMENT ON FUNCTION pgsync_generated.person_record() IS '[pgsync model=persons h
 
 -- ===== samples: functions =====
 
--- function pgsync_generated.type_sample_check(jsonb, boolean)
--- Checks the data of a write to samples: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.type_sample_check(jsonb)
+-- Checks the data of a write to samples: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -3231,14 +3237,15 @@ BEGIN
 END
 $function$;
 
-ALTER FUNCTION pgsync_generated.type_sample_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.type_sample_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_check(jsonb, boolean) IS '[pgsync model=samples hash=467be73c1320292a]';
+ALTER FUNCTION pgsync_generated.type_sample_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.type_sample_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.type_sample_check(jsonb) IS '[pgsync model=samples hash=fa3adb1f20e67736]';
 
 -- function pgsync_generated.type_sample_create(text, jsonb)
 -- Creates a row of samples. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as type_sample_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as type_sample_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -3249,7 +3256,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.type_sample_check(p_data, true);
+  v_ignored := pgsync_generated.type_sample_check(p_data);
   INSERT INTO public.samples AS t (
     organization_id,
     id,
@@ -3404,7 +3411,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=6c7cec8aadb2e275]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=4ce7a72387db61da]';
 
 -- function pgsync_generated.type_sample_update(text, jsonb)
 -- Updates the given fields of a row of samples. Returns updated, or missing.
@@ -3419,7 +3426,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.type_sample_check(p_data, false);
+  v_ignored := pgsync_generated.type_sample_check(p_data);
   UPDATE public.samples AS t
   SET
     text = CASE WHEN p_data ? 'text' THEN p_data ->> 'text' ELSE t.text END,
@@ -3458,7 +3465,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) IS '[pgsync model=samples hash=a3fa4d39e76f72e9]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) IS '[pgsync model=samples hash=1228edd4eb67a57a]';
 
 -- function pgsync_generated.type_sample_delete(text)
 -- Deletes a row of samples. Returns deleted, or missing.
@@ -3611,7 +3618,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'text';
@@ -3776,7 +3783,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_diagnose(jsonb) IS '[pgsync model=samples hash=00ea04028c301e34]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_diagnose(jsonb) IS '[pgsync model=samples hash=130b92e7ef33a562]';
 
 -- function pgsync_generated.type_sample_record()
 -- Trigger, after every change of a row of samples by anybody: writes it to the change log, in the same transaction.
@@ -3902,11 +3909,11 @@ COMMENT ON FUNCTION pgsync_generated.type_sample_record() IS '[pgsync model=samp
 
 -- ===== watches: functions =====
 
--- function pgsync_generated.watch_check(jsonb, boolean)
--- Checks the data of a write to watches: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.watch_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.watch_check(jsonb)
+-- Checks the data of a write to watches: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -3962,8 +3969,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['watcherId', 'workspace_id'] THEN
+ALTER FUNCTION pgsync_generated.watch_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.watch_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.watch_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.watch_check(jsonb) IS '[pgsync model=watches hash=b73304756c05fd79]';
+
+-- function pgsync_generated.watch_create(text, jsonb)
+-- Creates a row of watches. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as watch_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.watch_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.watch_check(p_data);
+  IF NOT p_data ?& ARRAY['watcherId', 'workspace_id'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['watcherId', 'workspace_id']) AS r(r)
@@ -3974,28 +4004,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.watch_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.watch_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.watch_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_check(jsonb, boolean) IS '[pgsync model=watches hash=b4e95ea5fee19888]';
-
--- function pgsync_generated.watch_create(text, jsonb)
--- Creates a row of watches. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as watch_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.watch_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.watch_check(p_data, true);
   INSERT INTO public.watches AS t (
     organization_id,
     id,
@@ -4054,7 +4062,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=c80fc15537fc6c73]';
+COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=de91ec2dd2bae15f]';
 
 -- function pgsync_generated.watch_update(text, jsonb)
 -- Updates the given fields of a row of watches. Returns updated, or missing.
@@ -4069,7 +4077,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.watch_check(p_data, false);
+  v_ignored := pgsync_generated.watch_check(p_data);
   UPDATE public.watches AS t
   SET
     watcher_id = CASE WHEN p_data ? 'watcherId' THEN (p_data ->> 'watcherId')::integer ELSE t.watcher_id END,
@@ -4084,7 +4092,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_update(text, jsonb) IS '[pgsync model=watches hash=1a202decffdab615]';
+COMMENT ON FUNCTION pgsync_generated.watch_update(text, jsonb) IS '[pgsync model=watches hash=7a9e7693e180cf5f]';
 
 -- function pgsync_generated.watch_delete(text)
 -- Deletes a row of watches. Returns deleted, or missing.
@@ -4213,7 +4221,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM (p_data ->> 'watcherId')::integer;
@@ -4234,7 +4242,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_diagnose(jsonb) IS '[pgsync model=watches hash=7d911a073bad36d0]';
+COMMENT ON FUNCTION pgsync_generated.watch_diagnose(jsonb) IS '[pgsync model=watches hash=3378f269c8feb76f]';
 
 -- function pgsync_generated.watch_record()
 -- Trigger, after every change of a row of watches by anybody: writes it to the change log, in the same transaction.
@@ -4336,11 +4344,11 @@ COMMENT ON FUNCTION pgsync_generated.watch_record() IS '[pgsync model=watches ha
 
 -- ===== workspaces: functions =====
 
--- function pgsync_generated.workspace_check(jsonb, boolean)
--- Checks the data of a write to workspaces: known fields, JSON types, required fields, enum values. Base fields are the server's own.
--- Raises: PS104 unknown field, PS105 wrong JSON type, PS103 required field missing, 23502 null in a required field, 23514 not an enum
--- value, PS303 foreign organization. COLUMN names the field.
-CREATE OR REPLACE FUNCTION pgsync_generated.workspace_check(p_data jsonb, p_create boolean)
+-- function pgsync_generated.workspace_check(jsonb)
+-- Checks the data of a write to workspaces: known fields, JSON types, enum values, nulls. Base fields are the server's own.
+-- Raises: PS104 unknown field, PS105 wrong JSON type, 23502 null in a required field, 23514 not an enum value, PS303 foreign organization.
+-- COLUMN names the field.
+CREATE OR REPLACE FUNCTION pgsync_generated.workspace_check(p_data jsonb)
   RETURNS void
   LANGUAGE plpgsql
   STABLE
@@ -4395,8 +4403,31 @@ BEGIN
       HINT = 'Send a value.',
       COLUMN = v_field;
   END IF;
+END
+$function$;
 
-  IF p_create AND NOT p_data ?& ARRAY['name'] THEN
+ALTER FUNCTION pgsync_generated.workspace_check(jsonb) OWNER TO pgsync_owner;
+REVOKE ALL ON FUNCTION pgsync_generated.workspace_check(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_check(jsonb) TO pgsync_writer;
+COMMENT ON FUNCTION pgsync_generated.workspace_check(jsonb) IS '[pgsync model=workspaces hash=66ea30155122d47b]';
+
+-- function pgsync_generated.workspace_create(text, jsonb)
+-- Creates a row of workspaces. Returns created, or exists when there is a row with this id, which is left as it is.
+-- Raises: as workspace_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
+-- own constraints.
+CREATE OR REPLACE FUNCTION pgsync_generated.workspace_create(p_id text, p_data jsonb)
+  RETURNS text
+  LANGUAGE plpgsql
+  VOLATILE
+  SECURITY INVOKER
+  SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_field text;
+BEGIN
+  v_ignored := pgsync_generated.workspace_check(p_data);
+  IF NOT p_data ?& ARRAY['name'] THEN
     SELECT pg_catalog.min(r.r)
     INTO v_field
     FROM pg_catalog.unnest(ARRAY['name']) AS r(r)
@@ -4407,28 +4438,6 @@ BEGIN
       HINT = 'Send a value: the schema declares no default.',
       COLUMN = v_field;
   END IF;
-END
-$function$;
-
-ALTER FUNCTION pgsync_generated.workspace_check(jsonb, boolean) OWNER TO pgsync_owner;
-REVOKE ALL ON FUNCTION pgsync_generated.workspace_check(jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_check(jsonb, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_check(jsonb, boolean) IS '[pgsync model=workspaces hash=e8a100e201b546ea]';
-
--- function pgsync_generated.workspace_create(text, jsonb)
--- Creates a row of workspaces. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as workspace_check; PS106 for an id that the key's type does not take; the table's own constraints.
-CREATE OR REPLACE FUNCTION pgsync_generated.workspace_create(p_id text, p_data jsonb)
-  RETURNS text
-  LANGUAGE plpgsql
-  VOLATILE
-  SECURITY INVOKER
-  SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
-BEGIN
-  v_ignored := pgsync_generated.workspace_check(p_data, true);
   INSERT INTO public.workspaces AS t (
     organization_id,
     id,
@@ -4487,7 +4496,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=27f4bc321c9deaf1]';
+COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=5137847fda123515]';
 
 -- function pgsync_generated.workspace_update(text, jsonb)
 -- Updates the given fields of a row of workspaces. Returns updated, or missing.
@@ -4502,7 +4511,7 @@ AS $function$
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
-  v_ignored := pgsync_generated.workspace_check(p_data, false);
+  v_ignored := pgsync_generated.workspace_check(p_data);
   UPDATE public.workspaces AS t
   SET
     name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
@@ -4517,7 +4526,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_update(text, jsonb) IS '[pgsync model=workspaces hash=be01da90f7eb29e7]';
+COMMENT ON FUNCTION pgsync_generated.workspace_update(text, jsonb) IS '[pgsync model=workspaces hash=c7b86bb1412970bf]';
 
 -- function pgsync_generated.workspace_delete(text)
 -- Deletes a row of workspaces. Returns deleted, or missing.
@@ -4678,7 +4687,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_diagnose(p_data jsonb)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  v_problems jsonb := '[]';
+  v_problems jsonb := '[]'::jsonb;
 BEGIN
   BEGIN
     PERFORM p_data ->> 'name';
@@ -4699,7 +4708,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_diagnose(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_diagnose(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_diagnose(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_diagnose(jsonb) IS '[pgsync model=workspaces hash=02375fb8cc82108f]';
+COMMENT ON FUNCTION pgsync_generated.workspace_diagnose(jsonb) IS '[pgsync model=workspaces hash=b01a59eb8306e661]';
 
 -- function pgsync_generated.workspace_record()
 -- Trigger, after every change of a row of workspaces by anybody: writes it to the change log, in the same transaction.
@@ -7348,14 +7357,14 @@ BEGIN
   IF p_model = 'workspace' THEN
     RETURN pgsync_generated.workspace_diagnose(p_data);
   END IF;
-  RETURN '[]';
+  RETURN '[]'::jsonb;
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.diagnose(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.diagnose(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.diagnose(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=19b7194a3d9e523e]';
+COMMENT ON FUNCTION pgsync_generated.diagnose(text, jsonb) IS '[pgsync hash=20fb296fdbdc166e]';
 
 -- function pgsync_generated.claim_scope(text, text)
 -- Whose claims meet on a row of a model: those of the caller's organization, or of everybody (empty) when all organizations share the model.
@@ -7389,14 +7398,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.claims_enforced(p_model text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  RETURN false;
+  RETURN COALESCE(p_model = ANY (ARRAY[]::text[]), false);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.claims_enforced(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.claims_enforced(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_enforced(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=620ff88c6a43ba5d]';
+COMMENT ON FUNCTION pgsync_generated.claims_enforced(text) IS '[pgsync hash=16b350b3afed3f72]';
 
 -- function pgsync_generated.claims_preemptible(text)
 -- Whether whoever was granted claim.preempt may take claims on a model from their holders.
@@ -7408,14 +7417,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.claims_preemptible(p_model text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-  RETURN false;
+  RETURN COALESCE(p_model = ANY (ARRAY[]::text[]), false);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.claims_preemptible(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.claims_preemptible(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.claims_preemptible(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=50b3342554f291f7]';
+COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=bb358ded4042ad2b]';
 
 -- function pgsync_generated.edges(text, text)
 -- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.

@@ -15,6 +15,7 @@ from pgsync import names
 from pgsync.push import push
 from tests.golden.cases import schema_of
 from tests.postgres import Database, Server
+from tests.sql.rich import BEFORE, SCHEMA
 
 WAIT_SECONDS: Final = 20.0
 
@@ -154,6 +155,18 @@ def tasks_template(server: Server) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def wide_template(server: Server) -> Iterator[Database]:
     yield from _template(server, "wide")
+
+
+@pytest.fixture(scope="session")
+def rich(server: Server) -> Iterator[Database]:
+    """A database with the schema of tests/sql/rich.py, for tests that leave it as it is."""
+    database = server.create_database()
+    try:
+        database.execute(BEFORE)
+        push(database.dsn, SCHEMA)
+        yield database
+    finally:
+        database.drop()
 
 
 def _copy(server: Server, template: Database) -> Iterator[World]:

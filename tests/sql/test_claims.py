@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import secrets
 import threading
 import time
@@ -394,16 +395,122 @@ def test_administrator_ends_a_claim(world: World) -> None:
 # --- what one sees ---------------------------------------------------------------------------------------------------
 
 
-def test_row_that_one_does_not_see_can_be_neither_claimed_nor_watched(world: World) -> None:
-    ada, bob = world.caller("ada", kind="user"), world.caller("bob", kind="user")
+def anonymous(answer: Any, row_id: str) -> str:
+    """An answer without what differs from claim to claim, and whatever the row's id is."""
+    text = json.dumps(answer, sort_keys=True).replace(row_id, "row")
+    text = re.sub(r"clm_[0-9a-f]+", "clm", text)
+    return re.sub(r'"(expiresAt|declaredAt)": \d+', r'"\1": 0', text)
+
+
+def everything_about(world: World, row_id: str, me: Caller, mate: Caller, *, model: str = "notes") -> list[str]:
+    """What two who do not see a row are told about it by whatever names it."""
+    said: list[Any] = []
+    listed = {"model": model, "id": row_id}
+
+    def write(action: str, data: Any, **guards: Any) -> Any:
+        operation = {"action": action, "model": model, "id": row_id, "data": data} | guards
+        request = json.dumps({"route": "commits", "operations": [operation]})
+        statement = "SELECT pgsync.commit_v1(%s, %s, %s)"
+        (answer,) = me.connection.execute(statement, [me.identity, secrets.token_hex(8), request]).fetchone() or (None,)
+        return answer
+
+    def look(caller: Caller) -> None:
+        said.append(caller.call("claims_v1", listed))
+        with caller.connection.transaction():
+            caller.connection.execute("SELECT pgsync.set_identity_v1(%s)", [caller.identity])
+            said.append(caller.connection.execute("SELECT pgsync.row_claims_v1(%s, %s)", [model, row_id]).fetchone())
+
+    look(me)
+    said.append(write("update", {"private": False}))
+    said.append(write("delete", {}))
+    said.append(me.call("reorder_claims_v1", model, row_id, {"order": []}))
+    said.append(me.claim(row_id, model=model, queue=False))
+    held = said[-1]["id"]
+    said.append(me.claim(row_id, model=model))
+    said.append(me.beat(held))
+    said.append(me.status(held))
+    said.append(mate.call("claim_v1", held))
+    said.append(mate.claim(row_id, model=model, queue=False))
+    said.append(mate.claim(row_id, model=model))
+    ticket = said[-1]["id"]
+    said.append(mate.call("heartbeat_claims_v1", {}))
+    look(me)
+    look(mate)
+    said.append(me.call("reorder_claims_v1", model, row_id, {"order": [{"claimId": ticket}]}))
+    said.append(write("update", {"private": False}, claimId=held))
+    said.append(write("update", {"private": False}, fenceToken=1))
+    said.append(write("delete", {}, claimId=ticket))
+    said.append(me.release(row_id, model=model))
+    said.append(mate.beat(ticket))
+    said.append(mate.call("release_claim_v1", ticket))
+    look(me)
+    said.append(me.beat(held))
+    return [anonymous(one, row_id) for one in said]
+
+
+@pytest.mark.parametrize("kind", ["agent", "user"])
+def test_row_that_one_does_not_see_is_claimed_as_a_missing_one(world: World, kind: str) -> None:
+    ada, dan = world.caller("ada", kind="user"), world.caller("ada", kind="agent")
+    eve = world.caller("ada", kind="system")
+    for row_id in ("n-free", "n-held", "n-waited"):
+        world.insert("notes", row_id, private=True, owner="ada")
+    held = ada.claim("n-held", model="notes")
+    for caller in (ada, dan, eve):
+        caller.claim("n-waited", model="notes")
+    bob, carol = world.caller("bob", kind=kind), world.caller("carol", kind=kind)
+    wanted = everything_about(world, "n-missing", bob, carol)
+    for row_id in ("n-free", "n-held", "n-waited"):
+        assert everything_about(world, row_id, bob, carol) == wanted, row_id
+    assert ada.status(held["id"]) == "active"
+
+
+def test_who_does_not_see_a_row_keeps_nobody_from_it_who_does(world: World) -> None:
+    ada, dan, bob = world.caller("ada", kind="agent"), world.caller("ada", kind="user"), world.caller("bob")
     world.insert("notes", "n", private=True, owner="ada")
-    held = ada.claim("n", model="notes")["id"]
-    assert bob.claim("n", model="notes")["code"] == "entity_not_found"
-    assert bob.call("claims_v1", {"model": "notes", "id": "n"})["data"] == []
-    assert bob.call("claim_v1", held)["code"] == "claim_not_found"
-    assert [c["id"] for c in ada.call("claims_v1", {})["data"]] == [held]
+    blind = bob.claim("n", model="notes", ttl="1h")
+    assert blind["status"] == "active"
+    assert ada.call("claims_v1", {"model": "notes", "id": "n"})["data"] == []
+    seen = ada.claim("n", model="notes")
+    assert seen["status"] == "active"
+    assert dan.claim("n", model="notes")["heldBy"] == "ada"
     world.database.execute("UPDATE notes SET private = false")
-    assert bob.call("claim_v1", held)["status"] == "active"
+    # Now that he sees it: his claim is worth nothing, and who holds the row is no secret.
+    again = bob.call("acquire_claim_v1", {"model": "notes", "id": "n", "claimId": blind["id"]})
+    assert (again["code"], again["reason"]) == ("claim_lost", "expired")
+    assert bob.claim("n", model="notes")["heldBy"] == "ada"
+
+
+def test_claim_taken_before_there_was_a_row_says_the_same_of_it_after(world: World) -> None:
+    bob, carol = world.caller("bob"), world.caller("carol")
+    for row_id in ("n-born", "n-unborn"):
+        bob.claim(row_id, model="notes", ttl="1h")
+    world.insert("notes", "n-born", private=True, owner="ada")
+
+    def said(row_id: str) -> list[str]:
+        answers = [
+            bob.claim(row_id, model="notes", ttl="1h"),
+            carol.claim(row_id, model="notes", queue=False),
+            carol.claim(row_id, model="notes"),
+            carol.call("claims_v1", {"model": "notes", "id": row_id}),
+            bob.release(row_id, model="notes"),
+            carol.call("heartbeat_claims_v1", {}),
+            carol.release(row_id, model="notes"),
+        ]
+        return [anonymous(one, row_id) for one in answers]
+
+    assert said("n-born") == said("n-unborn")
+
+
+def test_former_holder_who_does_not_see_the_row_any_more_is_not_told_who_holds_it(world: World) -> None:
+    ada, bob = world.caller("ada", kind="user"), world.caller("bob", kind="user")
+    world.insert("notes", "n", private=False, owner="ada")
+    held = bob.claim("n", model="notes")["id"]
+    ada.claim("n", model="notes")
+    world.database.execute("UPDATE notes SET private = true")
+    world.database.execute("SELECT pgsync.end_claim_v1('acme', %s)", [held])
+    lost = bob.beat(held)
+    assert (lost["code"], "heldBy" in lost, "heldByClaim" in lost) == ("claim_lost", False, False)
+    assert bob.call("claims_v1", {"model": "notes", "id": "n"})["data"] == []
 
 
 def test_claims_on_a_shared_model_meet_across_organizations_without_names(world: World) -> None:
@@ -426,7 +533,7 @@ def test_line_for_a_row_that_one_does_not_see_is_not_ones_to_reorder(world: Worl
     tickets = [caller.claim("n", model="notes")["id"] for caller in (first, late)]
     order = {"order": [{"claimId": tickets[1]}]}
     world.database.execute("UPDATE notes SET private = true")
-    assert bob.call("reorder_claims_v1", "notes", "n", order)["code"] == "entity_not_found"
+    assert bob.call("reorder_claims_v1", "notes", "n", order)["reordered"] is False
     assert ada.call("reorder_claims_v1", "notes", "n", order)["reordered"] is True
     nothing = json.loads(ada.identity) | {"controlPlaneOnly": True}
     with pytest.raises(psycopg.Error) as refused:

@@ -1,0 +1,3 @@
+-- Nothing but pgsync calls it.
+-- squawk-ignore ban-drop-function
+DROP FUNCTION IF EXISTS {{ function }};
