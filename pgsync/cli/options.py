@@ -50,41 +50,28 @@ backfill = click.option(
 )
 
 
+def _seconds(name: str, default: float, help_text: str, *, least: float = 0) -> Callable[[_Command], _Command]:
+    return click.option(
+        name,
+        type=click.FloatRange(min=least),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=help_text,
+    )
+
+
 def limits(command: _Command) -> _Command:
     """How long a command waits for locks and statements."""
     for option in (
-        click.option(
+        _seconds(
             "--concurrent-timeout",
-            type=click.FloatRange(min=0),
-            default=86400,
-            show_default=True,
-            metavar="SECONDS",
-            help="Longest time for one step that is in nobody's way, such as building an index.",
+            86400,
+            "Longest time for one step that is in nobody's way, such as building an index.",
         ),
-        click.option(
-            "--statement-timeout",
-            type=click.FloatRange(min=0),
-            default=300,
-            show_default=True,
-            metavar="SECONDS",
-            help="Longest time for a statement in the transaction.",
-        ),
-        click.option(
-            "--patience",
-            type=click.FloatRange(min=0),
-            default=60,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long to try again, with pauses, while somebody holds a lock.",
-        ),
-        click.option(
-            "--lock-timeout",
-            type=click.FloatRange(min=0.001),
-            default=1,
-            show_default=True,
-            metavar="SECONDS",
-            help="Longest wait for a lock: others queue up behind it.",
-        ),
+        _seconds("--statement-timeout", 300, "Longest time for a statement in the transaction."),
+        _seconds("--patience", 60, "How long to try again, with pauses, while somebody holds a lock."),
+        _seconds("--lock-timeout", 1, "Longest wait for a lock: others queue up behind it.", least=0.001),
     ):
         command = option(command)
     return command

@@ -30,7 +30,7 @@ def check_fit(conninfo: str, schema: ResolvedSchema) -> list[Finding]:
         found: list[Finding] = []
         with connection.cursor(row_factory=class_row(Finding)) as cursor:
             for path in sqlfiles.names("fit"):
-                found += cursor.execute(sqlfiles.read(path).encode()).fetchall()
+                found += cursor.execute(sqlfiles.render(path).encode()).fetchall()
     return sorted(found, key=lambda f: -LEVELS.index(f.level))
 
 

@@ -73,6 +73,8 @@ def printed(server: Server) -> Iterator[Printed]:
                 bundle = compile_schema(schema_of(name).resolved)
                 bundle_files(bundle, migrate=True)
                 model_script(bundle)
+            for path in sqlfiles.names("fit"):
+                sqlfiles.render(path)
             for path, values in BY_HAND.items():
                 sqlfiles.render(path, **values)
         yield result
