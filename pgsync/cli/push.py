@@ -103,6 +103,8 @@ def command(
         wishes = replace(
             wishes, renames=(*wishes.renames, *asked.renames), backfills=(*wishes.backfills, *asked.backfills)
         )
+    for warning in declared.resolved.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if check:
         _check(url, declared, wishes, limits, as_json=as_json)
         return

@@ -773,6 +773,13 @@ class _Resolver:
                 "schema_grants_target_not_scope_root",
             )
             return None
+        if draft.entry.get("mutable", True) is True:
+            self._warn(
+                draft.key,
+                None,
+                f"grants groups of kind {kind!r} and is written by clients: who may create a row gives itself a group",
+                "declare it with mutable=False and write it with SQL, or give credentials operations that leave it out",
+            )
         return Grants(found["subject"].column, found["scope"].column, kind)
 
     def _rule(self, draft: _Draft) -> tuple[str | None, Rule | None]:

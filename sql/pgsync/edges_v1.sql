@@ -1,5 +1,5 @@
--- The memberships of a participant, for a stream that follows them from here: {"edges": [{"model": key, "id", "group", "writer": the 32 bits
--- that a row keeps of its last transaction}], "kinds": [kinds of groups that memberships can grant]}.
+-- The memberships of a participant, for a stream that follows them from here: {"edges": [{"model": key, "id", "group"}], "kinds": [kinds of
+-- groups that memberships can grant]}.
 -- Makes the rest of the transaction act for the identity. Raises: as set_identity_v1.
 -- SECURITY DEFINER (pgsync_writer): the caller need not be able to read the memberships themselves.
 CREATE OR REPLACE FUNCTION pgsync.edges_v1(p_identity jsonb)
@@ -14,7 +14,7 @@ BEGIN
   RETURN pg_catalog.jsonb_build_object(
     'edges', (
       SELECT COALESCE(
-        pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('model', e.model, 'id', e.row_id, 'group', e.sync_group, 'writer', e.writer)),
+        pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('model', e.model, 'id', e.row_id, 'group', e.sync_group)),
         '[]')
       FROM pgsync_generated.edges(pgsync.organization_id(), pgsync.participant_id()) AS e
     ),

@@ -2648,24 +2648,24 @@ GRANT EXECUTE ON FUNCTION pgsync_generated.claims_preemptible(text) TO pgsync_wr
 COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=bb358ded4042ad2b]';
 
 -- function pgsync_generated.edges(text, text)
--- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.
+-- What the memberships of a participant grant it in its organization: the membership's model and row, and the sync group.
 -- Every part is found by an index on the organization and whom the row names, where a push made the table.
 -- Reads as pgsync_writer, whose row security asks for the organization only, never for groups: so nothing here asks itself.
 CREATE OR REPLACE FUNCTION pgsync_generated.edges(p_organization text, p_participant text)
-  RETURNS TABLE (model text, row_id text, sync_group text, writer text)
+  RETURNS TABLE (model text, row_id text, sync_group text)
   LANGUAGE sql
   STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
-  SELECT NULL::text, NULL::text, NULL::text, NULL::text
+  SELECT NULL::text, NULL::text, NULL::text
   WHERE false
 $function$;
 
 ALTER FUNCTION pgsync_generated.edges(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.edges(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.edges(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=fad84e78c90050f1]';
+COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=a6e2c2c937a3d7cc]';
 
 -- function pgsync_generated.edge_kinds()
 -- The kinds of the sync groups that memberships can grant.

@@ -7427,11 +7427,11 @@ GRANT EXECUTE ON FUNCTION pgsync_generated.claims_preemptible(text) TO pgsync_wr
 COMMENT ON FUNCTION pgsync_generated.claims_preemptible(text) IS '[pgsync hash=bb358ded4042ad2b]';
 
 -- function pgsync_generated.edges(text, text)
--- What the memberships of a participant grant it in its organization: the membership's model and row, the sync group, and the row's last writer.
+-- What the memberships of a participant grant it in its organization: the membership's model and row, and the sync group.
 -- Every part is found by an index on the organization and whom the row names, where a push made the table.
 -- Reads as pgsync_writer, whose row security asks for the organization only, never for groups: so nothing here asks itself.
 CREATE OR REPLACE FUNCTION pgsync_generated.edges(p_organization text, p_participant text)
-  RETURNS TABLE (model text, row_id text, sync_group text, writer text)
+  RETURNS TABLE (model text, row_id text, sync_group text)
   LANGUAGE sql
   STABLE
   SECURITY INVOKER
@@ -7440,8 +7440,7 @@ AS $function$
   SELECT
     'memberships'::text,
     t.id::text,
-    'workspace:' || t.workspace_id::text,
-    t.xmin::text
+    'workspace:' || t.workspace_id::text
   FROM public.memberships AS t
   WHERE t.organization_id = p_organization
     AND t.person_id = pgsync_private.as_uuid(p_participant)
@@ -7450,8 +7449,7 @@ AS $function$
   SELECT
     'watches'::text,
     t.id::text,
-    'workspace:' || t.workspace_id::text,
-    t.xmin::text
+    'workspace:' || t.workspace_id::text
   FROM public.watches AS t
   WHERE t.organization_id = p_organization
     AND t.watcher_id = pgsync_private.as_integer(p_participant)
@@ -7461,7 +7459,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.edges(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.edges(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.edges(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=758bfeeced5f799a]';
+COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=47af6823263bbd6a]';
 
 -- function pgsync_generated.edge_kinds()
 -- The kinds of the sync groups that memberships can grant.

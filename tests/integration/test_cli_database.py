@@ -50,6 +50,22 @@ def test_a_second_push_of_the_same_schema_changes_nothing(capsys: pytest.Capture
     assert capsys.readouterr().out.startswith("unchanged: version 1")
 
 
+def test_memberships_that_clients_may_write_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "schema.py"
+    file.write_text(
+        "from pgsync.schema import Field, Model, Ref, Schema\n"
+        "class Person(Model):\n    name: str\n"
+        "class Team(Model, scope=True):\n    name: str\n"
+        "class Member(Model, grants=('person', 'team')):\n"
+        "    person_id: Ref[Person] = Field(fk=False)\n    team_id: Ref[Team] = Field(fk=False)\n"
+        "schema = Schema(Person, Team, Member)\n"
+    )
+    assert exit_code("push", str(file), "--migrate", "--dry-run") == 0
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert "members" in warning
+    assert "mutable=False" in warning
+
+
 def test_missing_tables_are_named_when_they_may_not_be_created(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("push", EXAMPLE) == EXIT_REFUSED
     said = capsys.readouterr().err

@@ -14,6 +14,7 @@ from pgsync import names, sqlfiles
 from pgsync.cli.doctor import command
 from pgsync.push import push
 from pgsync.push.doctor import LEVELS, Finding, examine
+from pgsync.schema import Field, Model, Ref, Schema
 from tests import postgres
 
 
@@ -148,6 +149,30 @@ def test_what_was_broken_is_found_and_a_push_puts_back_what_pgsync_had_made(
 def test_table_that_is_gone_is_found(pushed: postgres.Database) -> None:
     pushed.execute("DROP TABLE comments")
     assert ("error", "public.comments", "the table of model comments does not exist") in found(pushed)
+
+
+def test_memberships_that_clients_may_write_are_found(database: postgres.Database) -> None:
+    class Person(Model):
+        name: str
+
+    class Team(Model, scope=True):
+        name: str
+
+    class Member(Model, grants=("person", "team")):
+        person_id: Ref[Person] = Field(fk=False)
+        team_id: Ref[Team] = Field(fk=False)
+
+    push(database.dsn, Schema(Person, Team, Member))
+    assert ("warning", "public.members", "rows grant groups of the kind team, and clients may write them") in found(
+        database
+    )
+
+    class Kept(Model, key="members", table="members", typename="Member", grants=("person", "team"), mutable=False):
+        person_id: Ref[Person] = Field(fk=False)
+        team_id: Ref[Team] = Field(fk=False)
+
+    push(database.dsn, Schema(Person, Team, Kept), force=True)
+    assert found(database) == set()
 
 
 def test_slot_that_nobody_reads_is_found_with_what_it_keeps(pushed: postgres.Database) -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from pgsync.errors import PgsyncError
 from pgsync.gateway.condition import MAX_LISTED, MAX_TUPLES, filter_value
 from pgsync.gateway.query import MAX_LIMIT, ModelReader, check_id
+from pgsync.gateway.snapshot import widen
 from pgsync.models import Field, Kind, Model
+from pgsync.stream.timeline import Snapshot
 
 TASK = Model(
     key="tasks",
@@ -237,3 +239,10 @@ def test_id_must_fit_the_models_id_type() -> None:
         with pytest.raises(PgsyncError) as caught:
             check_id(numbered, wrong)
         assert (caught.value.code, caught.value.param) == ("invalid_id", "id")
+
+
+@pytest.mark.parametrize("xmax", [3, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 32) + 3, 7 << 33])
+@pytest.mark.parametrize("distance", [0, 1, 5, 1 << 20, (1 << 31) - 1])
+def test_last_writer_of_a_row_is_the_transaction_that_the_snapshot_sees(xmax: int, distance: int) -> None:
+    if (xid := xmax - distance) >= 3:
+        assert widen(xid & 0xFFFFFFFF, Snapshot(xmax, xmax, frozenset())) == xid

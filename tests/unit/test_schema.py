@@ -396,6 +396,26 @@ def test_typescript_document_is_kept_as_it_came() -> None:
     assert any("sessionSettings" in str(warning) for warning in schema.resolved.warnings)
 
 
+def test_memberships_that_clients_may_write_are_warned_of() -> None:
+    def schema(**options: Any) -> Schema:
+        class Person(Model):
+            name: str
+
+        class Team(Model, scope=True):
+            name: str
+
+        class Member(Model, grants=("person", "team"), **options):
+            person_id: Ref[Person] = Field(fk=False)
+            team_id: Ref[Team] = Field(fk=False)
+
+        return Schema(Person, Team, Member)
+
+    (warning,) = schema().resolved.warnings
+    assert "who may create a row gives itself a group" in str(warning)
+    assert "mutable=False" in str(warning)
+    assert schema(mutable=False).resolved.warnings == ()
+
+
 def test_table_that_the_builder_named_after_the_key_is_cased_as_columns_are() -> None:
     given_document = {"v": 3, "models": {"taskComments": document()["models"]["projects"]}, "identityRoles": []}
     entry = given_document["models"]["taskComments"]  # type: ignore[index]
