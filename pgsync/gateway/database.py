@@ -166,7 +166,7 @@ class Database:
             await pool.open()
         while True:
             try:
-                connection = await pool.getconn()
+                connection = await self._get(pool)
             except PoolTimeout as error:
                 raise DatabaseUnavailableError("no connection to the database became free in time") from error
             except TooManyRequests as error:
@@ -179,6 +179,21 @@ class Database:
                 return connection
             await connection.close()  # it was lost while nobody used it; the pool replaces it
             self._return(pool.putconn(connection))
+
+    async def _get(self, pool: AsyncConnectionPool[PooledConnection]) -> PooledConnection:
+        """A connection of the pool. Raises CancelledError whenever the task has been cancelled meanwhile.
+
+        Before Python 3.12 `asyncio.wait_for`, by which the pool waits, gives its result to a task that is cancelled
+        just when there is one, and the task never learns that it was.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        requests = task.cancelling()
+        connection = await pool.getconn()
+        if task.cancelling() > requests:
+            self._return(pool.putconn(connection))
+            raise asyncio.CancelledError
+        return connection
 
     def _release_after(self, connection: PooledConnection, running: asyncio.Future[list[PGresult]]) -> None:
         if not running.cancelled():

@@ -73,6 +73,28 @@ async def test_caller_that_gives_up_does_not_disturb_the_next(pool: Database) ->
     assert await asyncio.gather(*(value(pool, ONE) for _ in range(4))) == ["1"] * 4
 
 
+async def test_caller_cancelled_while_it_waits_for_a_connection_is_cancelled(database: postgres.Database) -> None:
+    """At whatever moment: a loop that goes on after its task was cancelled keeps a gateway from stopping."""
+    pool = Database(database.dsn, size=1, wait_seconds=LIMIT_SECONDS)
+    ended = 0
+    try:
+        for turns in range(100):
+            async with pool.hold():
+                waiting = asyncio.create_task(pool.run([ONE]))
+                await asyncio.sleep(0)
+            for _ in range(turns % 50):
+                await asyncio.sleep(0)
+            if waiting.cancel():
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+            else:
+                ended += 1
+        assert await value(pool, ONE) == "1"
+    finally:
+        await pool.close()
+    assert ended < 100, "never in time to be cancelled"
+
+
 async def test_connection_that_was_killed_is_replaced_without_the_caller_noticing(
     pool: Database, database: postgres.Database
 ) -> None:
