@@ -70,6 +70,7 @@ class Event(Enum):
     SLOT_LIMITS = _info("slot", "keep_bytes", "idle_seconds", "wal_keep_bytes", "failover", "waits_for", "meaning")
     SLOT_AT_RISK = _warning("slot", "wal_status", "retained_bytes", "safe_bytes", "meaning")
     SLOT_LOST = _error("slot", "reason", "meaning")
+    AUDIT_NOT_SEALED = _warning("error")
     CHECKPOINT_STORED = _debug("lsn", "sync_id")
     CHECKPOINT_DISAGREES = _error("lsn", "stored_sync_id", "counted_sync_id")
     WORKERS_STARTED = _info("host", "port", "workers", "pid")

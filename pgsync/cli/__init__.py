@@ -1,8 +1,8 @@
 """The `pgsync` command: one module per command, loaded when it is called.
 
 Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 not in sync (`--check`); 4 and
-5 what `doctor` or `check` found; 6 the database cannot be reached; 130 interrupted. Standard error then
-holds the code, what is wrong and what to do.
+5 what `doctor` or `check` found, 5 also a broken audit trail; 6 the database cannot be reached; 130 interrupted.
+Standard error then holds the code, what is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "serve": "Run a gateway on a database that a schema was pushed to.",
     "status": "Show what is installed, which gateways are connected, and how far behind they are.",
     "slots": "List the replication slots of gateways, and drop what nobody reads.",
+    "audit": "Show who did what to a row, with a key or for a person, and prove that the record was not changed.",
     "uninstall": "Take pgsync out of your database, or print the SQL that does.",
     "doctor": "Say what is wrong in your database, or will be, and what to do.",
     "keys": "Create, list and revoke the keys that clients send.",
@@ -56,7 +57,7 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong command line or setting, 3 not in sync (--check),"
-    " 4 and 5 findings of doctor and check, 6 database out of reach, 130 interrupted.",
+    " 4 and 5 findings of doctor, check and audit verify, 6 database out of reach, 130 interrupted.",
 )
 @click.version_option(package_name="pgsync-layer", prog_name="pgsync", message="%(prog)s %(version)s")
 def cli() -> None:

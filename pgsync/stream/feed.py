@@ -41,6 +41,7 @@ FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 10.0
 MAINTAIN_SECONDS: Final = 3600.0
+SEAL_SECONDS: Final = 60.0
 IDLE_CHECKPOINT_BYTES: Final = 1 << 20  # log without changes of ours that is acknowledged at once
 MAX_UNSAMPLED: Final = 256  # transactions without a snapshot; see Timeline.transactions_since_sample
 LAG_WARNING_BYTES: Final = 256 << 20
@@ -91,6 +92,7 @@ class Feed:
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         tables_seconds: float = TABLES_SECONDS,
+        seal_seconds: float = SEAL_SECONDS,
     ) -> None:
         self._conninfo = conninfo
         self._slot = slot_name(deployment)
@@ -102,6 +104,7 @@ class Feed:
         self._checkpoint_seconds = checkpoint_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._tables_seconds = tables_seconds
+        self._seal_seconds = seal_seconds
         self._schema_changed: list[Callable[[ActiveSchema], None]] = []
         self._restarted: list[Callable[[], None]] = []
         self._noticed: list[Callable[[Notice], None]] = []
@@ -345,6 +348,7 @@ class Feed:
         self._is_connected = True
         tasks.create_task(self._read(listener, source))
         tasks.create_task(self._keep(listener, source))
+        tasks.create_task(self._seal())
         await self._find_place(listener)
         # Everything in the log before this anchor has been handled when it comes.
         await self._read_anchor(listener, uuid4().hex)
@@ -630,6 +634,25 @@ class Feed:
                 next_maintenance = now + MAINTAIN_SECONDS
                 with contextlib.suppress(psycopg.errors.LockNotAvailable):  # there is always a next time
                     await listener.maintain()
+
+    async def _seal(self) -> None:
+        """Seals the audit trail, on a connection of its own: after a large transaction that takes long.
+
+        Nothing else waits for it, and nothing is lost when it fails: what is not sealed stays for the next time.
+        """
+        while True:
+            await asyncio.sleep(self._seal_seconds)
+            try:
+                listener = await Listener.connect(self._conninfo, application_name=f"pgsync seal {self._slot}")
+                try:
+                    while await listener.seal():
+                        pass
+                finally:
+                    await listener.close()
+            except psycopg.errors.UndefinedFunction:  # the database is older than this gateway, until the next push
+                continue
+            except psycopg.Error as error:
+                log.emit(Event.AUDIT_NOT_SEALED, error=error)
 
     async def _look_at_tables(self, listener: Listener) -> None:
         """What was done to tables by hand: said in the log where rows have changed by it, and to whom it concerns."""

@@ -215,6 +215,11 @@ class Listener:
         """Keeps the private tables in shape; see `pgsync.maintain_v1`."""
         await self._row("SELECT pgsync.maintain_v1()")
 
+    async def seal(self) -> bool:
+        """Seals what has been committed; see `pgsync.seal_v1`. True when there is more to seal already."""
+        made = (await self._row("SELECT pgsync.seal_v1()"))[0]
+        return made is not None and bool(made["more"])
+
     # ------------------------------------------------------------------ who is running
 
     async def lock_placing(self) -> None:

@@ -10,7 +10,7 @@ WITH partitioned AS (
   JOIN pg_catalog.pg_class AS c
     ON c.oid = i.inhrelid
   WHERE p.relnamespace = 'pgsync_private'::pg_catalog.regnamespace
-    AND p.relname IN ('change', 'position', 'claim_event')
+    AND p.relname IN ('change', 'position', 'claim_event', 'audit_act', 'audit_block')
   GROUP BY p.relname
 ),
 state AS (

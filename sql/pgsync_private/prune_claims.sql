@@ -19,7 +19,17 @@ BEGIN
 
   DELETE FROM pgsync_private.claim_event_default AS e
   WHERE e.at < pg_catalog.clock_timestamp()
-    - (SELECT pg_catalog.make_interval(days => s.value::integer) FROM pgsync_private.setting AS s WHERE s.name = 'change_retention_days');
+      - (SELECT pg_catalog.make_interval(days => s.value::integer + 1) FROM pgsync_private.setting AS s WHERE s.name = 'change_retention_days')
+    AND (
+      e.xid IS NULL
+      OR pg_catalog.pg_visible_in_snapshot(e.xid, pgsync_private.sealed_snapshot())
+      AND e.at < (
+        SELECT s.kept_from::timestamp AT TIME ZONE 'UTC'
+        FROM pgsync_private.audit_seal AS s
+        ORDER BY s.number DESC
+        LIMIT 1
+      )
+    );
 
   DELETE FROM pgsync_private.claim_fence AS f
   WHERE (f.scope, f.model, f.row_id) IN (

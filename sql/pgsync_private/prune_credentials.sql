@@ -1,4 +1,5 @@
--- Forgets sessions that ended a week ago: they are minted by the thousand. Keys of administrators (sk, pk) stay.
+-- Forgets sessions that ended a week ago, or before anything that the change log still has: they are minted by the thousand, and the audit trail
+-- asks who minted whom. Keys of administrators (sk, pk) stay.
 CREATE OR REPLACE FUNCTION pgsync_private.prune_credentials()
   RETURNS void
   LANGUAGE sql
@@ -8,7 +9,12 @@ CREATE OR REPLACE FUNCTION pgsync_private.prune_credentials()
 AS $function$
   DELETE FROM pgsync_private.credential AS c
   WHERE c.kind IN ('rk', 'ek')
-    AND c.expires_at < pg_catalog.clock_timestamp() - INTERVAL '7 days';
+    AND c.expires_at < pg_catalog.clock_timestamp()
+      - (
+        SELECT pg_catalog.make_interval(days => GREATEST(7, s.value::integer + 2))
+        FROM pgsync_private.setting AS s
+        WHERE s.name = 'change_retention_days'
+      );
 $function$;
 
 ALTER FUNCTION pgsync_private.prune_credentials() OWNER TO pgsync_owner;

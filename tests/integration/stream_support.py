@@ -95,6 +95,7 @@ def recorded(
     checkpoint_seconds: float = 0.1,
     heartbeat_seconds: float = 0.05,
     tables_seconds: float = 3600.0,
+    seal_seconds: float = 3600.0,
     failover: bool = True,
     connect: Connect | None = None,
     conninfo: str | None = None,
@@ -108,6 +109,7 @@ def recorded(
         checkpoint_seconds=checkpoint_seconds,
         heartbeat_seconds=heartbeat_seconds,
         tables_seconds=tables_seconds,
+        seal_seconds=seal_seconds,
         failover=failover,
         connect=connect,
     )

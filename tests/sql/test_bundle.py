@@ -24,6 +24,7 @@ NOT_WHEN = (  # tables that say when something was done, and rows
     "--exclude-table-data=pgsync_private.setting",
     "--exclude-table-data=pgsync_private.installed_object",
     "--exclude-table-data=pgsync_private.change*",
+    "--exclude-table-data=pgsync_private.audit_seal",
     "--exclude-table-data=public.*",
 )
 VERSIONS = (

@@ -562,11 +562,13 @@ def test_no_row_is_seen_without_an_identity(pushed: postgres.Database, gateway: 
     assert one(gateway, "SELECT count(*) FROM tasks") == 0
 
 
-def test_ended_sessions_are_forgotten_after_a_week(pushed: postgres.Database, gateway: psycopg.Connection[Any]) -> None:
+def test_ended_sessions_are_forgotten_with_what_they_did(
+    pushed: postgres.Database, gateway: psycopg.Connection[Any]
+) -> None:
     minter = create(pushed)
     session = minted(gateway, minter)
     pushed.execute(
-        "UPDATE pgsync_private.credential SET expires_at = now() - INTERVAL '8 days' WHERE id = %s",
+        "UPDATE pgsync_private.credential SET expires_at = now() - INTERVAL '10 days' WHERE id = %s",
         [session["capabilityId"]],
     )
     pushed.execute("SELECT pgsync.maintain_v1()")
