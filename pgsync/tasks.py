@@ -1,4 +1,4 @@
-"""A task group that leaves its task as it found it.
+"""What asyncio lacks: a task group that leaves its task as it found it, and a task that is waited for until it runs.
 
 Before Python 3.12 a child that fails while the group waits for its children leaves a request for cancellation on the
 parent task, and before 3.11.4 `asyncio.timeout` takes that for somebody's: it ends the task in place of its block.
@@ -30,3 +30,14 @@ class TaskGroup(asyncio.TaskGroup):
             if kind is None and self._task.cancelling() > self._requests:
                 self._task.uncancel()
             raise
+
+
+async def wait_until(event: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """Waits until the task has set the event. Raises what ended the task, if it ends before."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if task.done():
+        await task

@@ -164,12 +164,13 @@ def created_id(model_key: str, key: str) -> str:
 
 def check_row_id(row_id: str) -> str:
     """A row id that may be looked up. Raises invalid_id."""
-    if not row_id or len(row_id) > MAX_ID_LENGTH or "\0" in row_id or not _is_text(row_id):
+    if not row_id or len(row_id) > MAX_ID_LENGTH or "\0" in row_id or not is_text(row_id):
         refuse("invalid_id", f"a row id is text of 1 to {MAX_ID_LENGTH} characters", param="id")
     return row_id
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether it can be encoded: JSON may hold half of a surrogate pair, which Postgres does not."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pgsync.cli import options
 from pgsync.config import admin_url
+
+if TYPE_CHECKING:
+    from pgsync.push import Limits
 
 
 @click.command("migrate")
@@ -31,10 +35,7 @@ def command(
     as_json: bool,
     output: Path | None,
     backfill: tuple[str, ...],
-    lock_timeout: float,
-    patience: float,
-    statement_timeout: float,
-    concurrent_timeout: float,
+    limits: Limits,
 ) -> None:
     """Create the tables of SCHEMA that are missing, and alter those that pgsync made.
 
@@ -42,7 +43,7 @@ def command(
     installed; `pgsync push` does that. Changes that the active version cannot live with, such as a renamed field, have
     to come together with the new one: `pgsync push --migrate`.
     """
-    from pgsync.push import Limits, Wishes, migrate, parse_backfill
+    from pgsync.push import Wishes, migrate, parse_backfill
     from pgsync.schema import load_schema
 
     if as_json and not dry_run:
@@ -51,12 +52,6 @@ def command(
         wishes = Wishes(backfills=tuple(map(parse_backfill, backfill)))
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
-    limits = Limits(
-        lock_timeout_seconds=lock_timeout,
-        patience_seconds=patience,
-        statement_timeout_seconds=statement_timeout,
-        concurrent_timeout_seconds=concurrent_timeout,
-    )
     declared = load_schema(schema)
     result = migrate(
         admin_url(database_url), declared, wishes=wishes, dry_run=dry_run or output is not None, limits=limits

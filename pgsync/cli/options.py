@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from pgsync.config import ADMIN_VARIABLE
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Command = Callable[..., None]
 
 database_url = click.option(
     "--database-url",
@@ -62,7 +63,24 @@ def _seconds(name: str, default: float, help_text: str, *, least: float = 0) -> 
 
 
 def limits(command: _Command) -> _Command:
-    """How long a command waits for locks and statements."""
+    """How long a command waits for locks and statements; it is given them together, as `limits`."""
+
+    @wraps(command)
+    def with_limits(
+        *, lock_timeout: float, patience: float, statement_timeout: float, concurrent_timeout: float, **values: Any
+    ) -> None:
+        from pgsync.push import Limits
+
+        command(
+            **values,
+            limits=Limits(
+                lock_timeout_seconds=lock_timeout,
+                patience_seconds=patience,
+                statement_timeout_seconds=statement_timeout,
+                concurrent_timeout_seconds=concurrent_timeout,
+            ),
+        )
+
     for option in (
         _seconds(
             "--concurrent-timeout",
@@ -73,5 +91,5 @@ def limits(command: _Command) -> _Command:
         _seconds("--patience", 60, "How long to try again, with pauses, while somebody holds a lock."),
         _seconds("--lock-timeout", 1, "Longest wait for a lock: others queue up behind it.", least=0.001),
     ):
-        command = option(command)
-    return command
+        option(with_limits)
+    return with_limits

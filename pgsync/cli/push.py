@@ -47,10 +47,7 @@ def command(
     backfill: tuple[str, ...],
     force: bool,
     proposed: bool,
-    lock_timeout: float,
-    patience: float,
-    statement_timeout: float,
-    concurrent_timeout: float,
+    limits: Limits,
 ) -> None:
     """Install pgsync and SCHEMA into your database, in one transaction together with its activation.
 
@@ -64,7 +61,7 @@ def command(
         raise click.UsageError("give a SCHEMA, or --proposed for the newest that was sent over HTTP")
     if as_json and not (dry_run or check):
         raise click.UsageError("--json goes with --dry-run or --check")
-    from pgsync.push import Limits, Wishes, parse_backfill, parse_rename, push, read_proposals, wishes_of_wire
+    from pgsync.push import Wishes, parse_backfill, parse_rename, push, read_proposals, wishes_of_wire
     from pgsync.push import schema_of_wire as read_schema
     from pgsync.schema import load_schema
 
@@ -79,12 +76,6 @@ def command(
         )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
-    limits = Limits(
-        lock_timeout_seconds=lock_timeout,
-        patience_seconds=patience,
-        statement_timeout_seconds=statement_timeout,
-        concurrent_timeout_seconds=concurrent_timeout,
-    )
     if schema is not None:
         declared = load_schema(schema)
     else:

@@ -136,7 +136,7 @@ class Claims:
         for name, value in given.items():
             if name not in FILTERS:
                 wire.refuse("invalid_request", f"unknown filter {name!r}: one of {', '.join(FILTERS)}", param=name)
-            if "\0" in value or not _is_text(value):
+            if "\0" in value or not wire.is_text(value):
                 wire.refuse("invalid_request", f"{name} is text", param=name)
         return await self._run(_LIST, credential, orjson.dumps(given))
 
@@ -190,11 +190,3 @@ def _text(segment: str, param: str) -> str:
     if "\0" in text:
         wire.refuse("invalid_id", "text may not hold the character U+0000", param=param)
     return text
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -32,7 +32,7 @@ from pgsync.stream.server import explain_login
 from pgsync.stream.source import Connect, Opened, SlotSource, Source
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Notice, Transaction
-from pgsync.tasks import TaskGroup
+from pgsync.tasks import TaskGroup, wait_until
 
 CHECKPOINT_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 0.25
@@ -214,13 +214,7 @@ class Feed:
         """
         assert self._task is None, "a feed starts once"
         self._task = asyncio.create_task(self._run(), name=f"feed {self._slot}")
-        caught_up = asyncio.create_task(self._caught_up.wait())
-        try:
-            await asyncio.wait({self._task, caught_up}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            caught_up.cancel()
-        if self._task.done():
-            await self._task
+        await wait_until(self._caught_up, self._task)
 
     async def stop(self) -> None:
         """Stores a last checkpoint and closes both connections. Raises what ended the feed, if anything did before."""

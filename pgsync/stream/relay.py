@@ -40,6 +40,7 @@ from pgsync.stream.connect import ConnectionLostError, ReplicationError, System,
 from pgsync.stream.listener import Listener
 from pgsync.stream.server import explain_login
 from pgsync.stream.source import Connect, Opened, SlotSource, Source
+from pgsync.tasks import wait_until
 
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 5.0
@@ -198,13 +199,7 @@ class Relay:
         """Begins to read and to hand on. Raises as `Feed.start` does."""
         self._server = await asyncio.start_unix_server(self._serve, str(self.path), limit=_FRAME_LIMIT)
         self._task = asyncio.create_task(self._run(), name=f"relay {self._slot}")
-        running = asyncio.create_task(self._running.wait())
-        try:
-            await asyncio.wait({self._task, running}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            running.cancel()
-        if self._task.done():
-            await self._task
+        await wait_until(self._running, self._task)
 
     async def ended(self) -> None:
         """Waits until reading has ended for good, and raises what ended it."""
