@@ -42,10 +42,11 @@ from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, identify, read, snapshot
 from pgsync.gateway.spool import Spool
 from pgsync.log import Event, emit
 from pgsync.models import Model
+from pgsync.stream.cursor import cursor_decode
 from pgsync.stream.events import Condition, Reload, Selection, UnknownColumnError, Unread, event, place
 from pgsync.stream.feed import Feed
 from pgsync.stream.ring import Fallen
-from pgsync.stream.session import Session, cursor_decode
+from pgsync.stream.session import Session
 from pgsync.stream.timeline import Snapshot
 
 PATH: Final = "/api/v1/changes"

@@ -21,8 +21,11 @@ from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database, DatabaseUnavailableError
 from pgsync.gateway.query import ModelReader
 from pgsync.gateway.snapshot import BEGIN_READ, COMMIT, identify, snapshot_of
+from pgsync.stream.delta import encode_delta
 from pgsync.stream.feed import Feed
-from pgsync.stream.session import FRAME_BYTES, Session, Turn, encode_delta, frame_of
+from pgsync.stream.frames import FRAME_BYTES, frame_of
+from pgsync.stream.passage import Turn
+from pgsync.stream.session import Session
 from pgsync.stream.timeline import Snapshot
 from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Transaction
 

@@ -26,9 +26,11 @@ from pgsync.gateway.live_claims import ClaimFrames
 from pgsync.gateway.member import Member
 from pgsync.gateway.memberships import Memberships
 from pgsync.gateway.scopes import Scopes
+from pgsync.stream.cursor import cursor_decode, cursor_encode
 from pgsync.stream.feed import Feed
+from pgsync.stream.passage import Turn
 from pgsync.stream.ring import Fallen
-from pgsync.stream.session import Session, Turn, cursor_decode, cursor_encode
+from pgsync.stream.session import Session
 from pgsync.tasks import TaskGroup
 
 LEASE_SECONDS: Final = 90.0

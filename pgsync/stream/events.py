@@ -14,9 +14,11 @@ import orjson
 
 from pgsync.expression import Reader
 from pgsync.models import Model
+from pgsync.stream.cursor import cursor_encode
 from pgsync.stream.decode import Delete, Insert, Update, decode_message
+from pgsync.stream.delta import RELOADS, encode_delta, seen_as
+from pgsync.stream.frames import Collector, delta_of
 from pgsync.stream.ring import Held, Key
-from pgsync.stream.session import RELOADS, Collector, cursor_encode, delta_of, encode_delta, seen_as
 from pgsync.stream.transaction import Change, Columns, RuleRow, Transaction
 from pgsync.values import UNCHANGED, Value
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from pgsync.expression import Reader
+from pgsync.stream.frames import Batch, View
 from pgsync.stream.ring import Held, Key, Ring
-from pgsync.stream.session import Batch, Session, View
+from pgsync.stream.session import Session
 from pgsync.stream.timeline import Timeline
 
 # Batches kept for other sessions that stand at the same place; this comes on top of the ring's own bound.

@@ -1,469 +1,39 @@
 """What one subscriber receives: a position in the ring, and from there the frames of the changes it may see.
 
-Frames are those of the wire contract (2.4 and 2.6), in commit order, whole transactions together. A delta is encoded
-once and its bytes are shared; sessions that stand at the same place share the frames, too.
-
-A transaction that is larger than a frame comes in several, one after another. The contract has no word for its end, so
-a `sync_response` without deltas follows the last of them: its `currentSyncId` and `cursor` are the end. Until then
-`position` and `cursor` stay before the transaction, and whoever resumes there gets all of it again, which changes
+Sessions that stand at the same place and see the same share their frames. Until the end of a transaction that comes in
+several frames `position` and `cursor` stay before it, and whoever resumes there gets all of it again, which changes
 nothing: a delta that is applied twice has the same effect.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from heapq import merge
-from typing import TYPE_CHECKING, Final, Protocol
-
-import orjson
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from pgsync.expression import Reader
+from pgsync.stream.cursor import cursor_encode
+from pgsync.stream.frames import FRAME_BYTES, View, begins_after, collect
+from pgsync.stream.passage import Passage, Turn
 from pgsync.stream.ring import (
     EVERYONE,
     Fallen,
     Held,
     Key,
-    Ring,
-    groups_of_change,
     keys_of_member,
     keys_of_session,
     truncates_memberships,
 )
 from pgsync.stream.timeline import Snapshot
-from pgsync.stream.transaction import Change, Transaction
+from pgsync.stream.transaction import Transaction
 
 if TYPE_CHECKING:
     from pgsync.stream.route import Channel, Router
 
 
-# A frame holds whole transactions, as many as fit. One that is larger alone is sent in several frames of its own.
-FRAME_BYTES: Final = 256 * 1024
 # What a socket that does not take it keeps from being let go, and how long one session keeps others waiting.
 DEFAULT_LIMIT_BYTES: Final = FRAME_BYTES
-
-RELOADS: Final = frozenset({"T", "R"})
-
-
-def cursor_encode(epoch: str, sync_id: int) -> str:
-    """An opaque resume cursor: everything up to `sync_id` was received, on the number line that `epoch` names."""
-    return base64.urlsafe_b64encode(f"1:{sync_id}:{epoch}".encode()).decode().rstrip("=")
-
-
-def cursor_decode(cursor: str, epoch: str) -> int | None:
-    """The sync id of a cursor; None when it is not ours or of another database or number line (then: bootstrap)."""
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
-    version, _, rest = text.partition(":")
-    number, _, named = rest.partition(":")
-    if version != "1" or named != epoch or not (number.isascii() and number.isdigit()):
-        return None
-    return int(number)
-
-
-@lru_cache(maxsize=4096)
-def _groups_json(groups: tuple[str, ...]) -> bytes:
-    return orjson.dumps(list(groups))
-
-
-@lru_cache(maxsize=4096)
-def _participant_json(participant: tuple[str, str] | None) -> bytes:
-    return b"null" if participant is None else orjson.dumps({"kind": participant[0], "id": participant[1]})
-
-
-@lru_cache(maxsize=4096)
-def _string_json(text: str | None) -> bytes:
-    return orjson.dumps(text)
-
-
-def encode_delta(
-    change: Change, action: str, groups: tuple[str, ...], committed_at: str, data: bytes | None = None
-) -> bytes:
-    """One delta of contract 2.4. `action` and `groups` are those of the change as its reader sees it; D has no data.
-
-    `data` is the row when the log does not have all of it.
-    """
-    if data is None and action != "D":
-        data = change.data
-    origin = change.origin
-    return b"".join(
-        (
-            b'{"id":%d,"actionType":"%b","modelName":' % (change.sync_id, action.encode()),
-            _string_json(change.model.typename),
-            b',"modelId":',
-            orjson.dumps(change.row_id),
-            b',"data":',
-            b"null" if data is None else data,
-            b',"syncGroups":',
-            _groups_json(groups),
-            b"" if change.transaction_id is None else b',"transactionId":%b' % orjson.dumps(change.transaction_id),
-            b',"createdAt":',
-            _string_json(committed_at),
-            b',"actor":',
-            _participant_json(origin.actor),
-            b',"onBehalfOf":',
-            _participant_json(origin.on_behalf_of),
-            b',"capabilityId":',
-            _string_json(origin.capability_id),
-            b',"confirmationState":"auto"}',
-        )
-    )
-
-
-def seen_as(change: Change, keys: frozenset[Key], reader: Reader | None) -> tuple[str, tuple[str, ...]] | None:
-    """The action and groups of a change for a session with these keys, one of which finds the change.
-
-    A row that leaves what a session may see, by its groups or by the model's read rule, is a D there; one that enters
-    is an I; both carry only the groups of their side. None: neither the old nor the new row is the reader's to see.
-    Where the log does not have the old row, it counts as seen for what must go and as unseen for what must come.
-    """
-    judged, previous = change.judged, change.previous_groups
-    if judged is None and (previous is None or change.action != "U"):
-        return change.action, groups_of_change(change)
-    is_seen = was_seen = True
-    if change.action == "U" and previous is not None:
-        organization = change.organization
-        is_seen = any((organization, group) in keys for group in change.groups)
-        was_seen = any((organization, group) in keys for group in previous)
-    if judged is not None:
-        if reader is None:
-            return None
-        row, old = judged.row, judged.previous_row
-        is_seen = is_seen and row is not None and judged.matches(row, reader)
-        if change.action in ("I", "R"):
-            return (change.action, groups_of_change(change)) if is_seen else None
-        if old is not None:
-            was_seen = was_seen and judged.matches(old, reader)
-        elif is_seen:
-            return "I", groups_of_change(change)
-        if change.action == "D":
-            return ("D", groups_of_change(change)) if was_seen else None
-    if is_seen:
-        return ("U" if was_seen else "I"), groups_of_change(change)
-    if was_seen:
-        return "D", groups_of_change(change) if previous is None else previous
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Frames, and where to read on: `following` is (ordinal, index of the change), None when nothing more was held.
-
-    `ends` has for each frame the sync id of the transaction's end that is the frame's end, None for a frame that ends
-    inside a transaction. `next_ordinal` is where the ring ended, `position` the end of the last transaction that the
-    frames account for. `is_inside`: the frames end inside a transaction.
-    """
-
-    frames: list[bytes]
-    ends: list[int | None]
-    following: tuple[int, int] | None
-    next_ordinal: int
-    position: int
-    size_bytes: int
-    is_personal: bool = False
-    is_inside: bool = False
-
-
-class Collector(Protocol):
-    """Makes the frames of a batch, transaction by transaction; its attributes are those of the `Batch`."""
-
-    frames: list[bytes]
-    ends: list[int | None]
-    size_bytes: int
-    is_personal: bool
-    is_inside: bool
-
-    @property
-    def total_bytes(self) -> int:
-        """Of the frames, and of what will be the next one."""
-
-    def add(self, held: Held, indices: Iterable[int], keys: frozenset[Key], limit_bytes: int) -> int | None:
-        """Adds the changes of one transaction or part; the index to go on with when the limit was reached inside it."""
-
-    def flush(self) -> None:
-        """Ends the frame."""
-
-
-class View(Protocol):
-    """Another form than the frames of a WebSocket, or a choice among the changes. Sessions with equal views share."""
-
-    def __hash__(self) -> int: ...
-
-    def collector(self, router: Router, reader: Reader | None, *, is_inside: bool, exact: bool) -> Collector:
-        """Collects one batch for this reader.
-
-        `is_inside` as of `collect`. `exact`: the reader has all up to where it stands, and nothing of what follows.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Where a session waits until it is told the groups that memberships grant from here on.
-
-    `transaction` is the one that changed memberships, before which it waits; None where it begins somewhere and knows
-    nothing yet. `xid` is a transaction that has to be visible to whoever looks. `is_exact`: all that was given so far
-    is of the memberships before that transaction, so rows that come and go by it can be told (`pass_turn`).
-    """
-
-    transaction: Transaction | None
-    xid: int | None
-    is_exact: bool = False
-
-
-@dataclass(slots=True)
-class Passage:
-    """From the groups before a change of memberships to those after: what counts for transactions that `snapshot` sees.
-
-    The rows `told` have been told as the snapshot has them. Of the others, the groups that were kept show what they
-    show; of those that were lost, only what is deleted counts, which the client may have. `own` are the keys for all
-    other transactions; `until` is the ordinal from which on there are only such, when that is known.
-    """
-
-    snapshot: Snapshot
-    own: tuple[Key, ...]
-    kept: tuple[Key, ...]
-    lost: tuple[Key, ...]
-    told: frozenset[tuple[str, str]]
-    until: int | None = None
-
-    def indices(self, held: Held, start: int) -> tuple[Iterable[int], tuple[Key, ...]]:
-        """What counts of a transaction, and the keys by which it does."""
-        if not self.snapshot.sees(held.transaction.xid):
-            return _indices(held, self.own, start), self.own
-        changes = held.transaction.changes
-        keys = (*self.kept, *self.lost)
-        told = self.told
-        return (
-            (i for i in _indices(held, keys, start) if (changes[i].model.key, changes[i].row_id) not in told),
-            keys,
-        )
-
-    def is_unclear(self, held: Held) -> bool:
-        """Whether a row was in a lost group after the change and nobody knows what became of it."""
-        if not self.snapshot.sees(held.transaction.xid):
-            return False
-        changes = held.transaction.changes
-        return any(
-            changes[i].action != "D" and (changes[i].model.key, changes[i].row_id) not in self.told
-            for i in _indices(held, self.lost, 0)
-        )
-
-
-def delta_of(router: Router, held: Held, index: int, action: str, groups: tuple[str, ...]) -> bytes:
-    """The delta of a change as `seen_as` says it is seen, encoded once for everybody."""
-    delta = held.deltas.get((index, action))
-    if delta is None:
-        transaction = held.transaction
-        delta = encode_delta(transaction.changes[index], action, groups, transaction.committed_at)
-        router.ring.keep(held, index, action, delta)
-    return delta
-
-
-class _Frames:
-    """Collects deltas into frames. `is_inside`: deltas of the first transaction have been sent before."""
-
-    def __init__(self, router: Router, reader: Reader | None = None, *, is_inside: bool = False) -> None:
-        self.router = router
-        self.reader = reader
-        # Whether a read rule was asked: then only sessions of the same reader see the same.
-        self.is_personal = False
-        self.is_inside = is_inside
-        self.frames: list[bytes] = []
-        self.ends: list[int | None] = []
-        self.size_bytes = 0
-        self._deltas: list[bytes] = []
-        self._deltas_bytes = 0
-        self._end = 0
-
-    def add(self, held: Held, indices: Iterable[int], keys: frozenset[Key], limit_bytes: int) -> int | None:
-        """Adds the changes of one transaction or part; the index to go on with when the limit was reached inside it."""
-        transaction = held.transaction
-        changes = transaction.changes
-        deltas: list[bytes] = []
-        size = 0
-        for index in indices:
-            change = changes[index]
-            if change.action in RELOADS:
-                if seen_as(change, keys, self.reader) is not None:
-                    self._send_inside(deltas, size)
-                    self.flush()
-                    deltas, size = [], 0
-                    self._add_frame(self._sync_response(transaction.begins_after, must_bootstrap=True), None)
-                    self.is_inside = False  # the end of this one is nothing to wait for any more
-                continue
-            delta = self._delta(held, index, keys)
-            if delta is None:
-                continue
-            if size + len(delta) > FRAME_BYTES and deltas:  # larger alone than a frame
-                self._send_inside(deltas, size)
-                deltas, size = [], 0
-                if self.size_bytes >= limit_bytes:
-                    return index
-            deltas.append(delta)
-            size += len(delta)
-        if not transaction.is_last:
-            self._send_inside(deltas, size)
-            return None
-        end = transaction.last_sync_id
-        if self.is_inside:
-            self._send_inside(deltas, size)
-            self._add_frame(self._sync_response(end), end)
-            self.is_inside = False
-            return None
-        if self._deltas_bytes + size > FRAME_BYTES:
-            self.flush()
-        self._put(deltas, size)
-        self._end = end
-        return None
-
-    def flush(self) -> None:
-        """Ends the frame, which has whole transactions."""
-        if self._deltas:
-            self._add_frame(frame_of(self._deltas), self._end)
-        self._deltas = []
-        self._deltas_bytes = 0
-
-    def _send_inside(self, deltas: list[bytes], size: int) -> None:
-        """A frame of its own for some of a transaction."""
-        if deltas:
-            self.flush()
-            self._add_frame(frame_of(deltas), None)
-            self.is_inside = True
-
-    @property
-    def total_bytes(self) -> int:
-        return self.size_bytes + self._deltas_bytes
-
-    def _put(self, deltas: list[bytes], size: int) -> None:
-        self._deltas += deltas
-        self._deltas_bytes += size
-
-    def _add_frame(self, frame: bytes, end: int | None) -> None:
-        self.frames.append(frame)
-        self.ends.append(end)
-        self.size_bytes += len(frame)
-
-    def _delta(self, held: Held, index: int, keys: frozenset[Key]) -> bytes | None:
-        change = held.transaction.changes[index]
-        if change.judged is not None:
-            self.is_personal = True
-        seen = seen_as(change, keys, self.reader)
-        if seen is None:
-            return None
-        return delta_of(self.router, held, index, *seen)
-
-    def _sync_response(self, sync_id: int, *, must_bootstrap: bool = False) -> bytes:
-        """What no delta can say: the end of a transaction; or rows that have to be loaded anew, in commit order."""
-        payload: dict[str, object] = {
-            "deltas": [],
-            "currentSyncId": sync_id,
-            "cursor": cursor_encode(self.router.epoch, sync_id),
-        }
-        if must_bootstrap:
-            payload["requiresBootstrap"] = True
-        return orjson.dumps({"type": "sync_response", "payload": payload})
-
-
-def frame_of(deltas: list[bytes]) -> bytes:
-    """One frame of deltas."""
-    if len(deltas) == 1:
-        return b'{"type":"delta","payload":%b}' % deltas[0]
-    return b'{"type":"delta","payload":{"deltas":[%b]}}' % b",".join(deltas)
-
-
-def _indices(held: Held, keys: Sequence[Key], start: int) -> Iterable[int]:
-    """The changes from `start` on that one of the keys finds, ascending, each once."""
-    found = [runs for key in keys if (runs := held.runs.get(key)) is not None]
-    if len(found) == 1:
-        pairs: Iterable[tuple[int, int]] = zip(found[0][::2], found[0][1::2], strict=True)
-    else:
-        pairs = merge(*(zip(runs[::2], runs[1::2], strict=True) for runs in found))
-    at = start
-    for first, stop in pairs:
-        if stop > at:
-            yield from range(max(first, at), stop)
-            at = stop
-
-
-def _readable(held: Held, indices: Iterable[int], models: frozenset[str]) -> Iterable[int]:
-    """Those of the changes whose model, by its lower-cased typename, is one of these."""
-    changes = held.transaction.changes
-    return (index for index in indices if changes[index].model.typename.lower() in models)
-
-
-def collect(
-    router: Router,
-    keys: tuple[Key, ...],
-    place: tuple[int, int],
-    limit_bytes: int,
-    skip: Callable[[Held], int] | None = None,
-    readable: frozenset[str] | None = None,
-    reader: Reader | None = None,
-    view: View | None = None,
-    *,
-    is_inside: bool = False,
-    until: int | None = None,
-    passage: Passage | None = None,
-) -> Batch:
-    """The frames from `place` on for a session with these keys, up to about `limit_bytes`.
-
-    `skip` gives, per transaction, how many of its changes the session has already; `readable` the models that it may
-    read, None for all; `reader` whom read rules are judged for, None for nobody: then models with a rule show nothing;
-    `view` the form of the frames, None for those of a WebSocket. `is_inside`: the session has had deltas of a
-    transaction whose end it has not reached. `until` is the ordinal to stop before, None for the end.
-    With a `passage`, that says what counts by which keys.
-    """
-    ring = router.ring
-    limit_bytes = max(limit_bytes, 1)
-    frames: Collector = (
-        _Frames(router, reader, is_inside=is_inside)
-        if view is None
-        else view.collector(router, reader, is_inside=is_inside, exact=skip is None)
-    )
-    held_keys = frozenset(keys)
-    ordinal, offset = place
-    following: tuple[int, int] | None = None
-    for found in ring.find(keys, ordinal):
-        if frames.total_bytes >= limit_bytes or (until is not None and found >= until):
-            following = (found, 0)
-            break
-        held = ring.get(found)
-        start = offset if found == ordinal else 0
-        if skip is not None:
-            start = max(start, skip(held))
-        if passage is None:
-            indices = _indices(held, keys, start)
-        else:
-            indices, passing = passage.indices(held, start)
-            held_keys = frozenset(passing)
-        if readable is not None:
-            indices = _readable(held, indices, readable)
-        rest = frames.add(held, indices, held_keys, limit_bytes)
-        if rest is not None:
-            following = (found, rest)
-            break
-    frames.flush()
-    position = ring.head if following is None else _before(ring, following)
-    return Batch(
-        frames.frames,
-        frames.ends,
-        following,
-        ring.next_ordinal,
-        position,
-        frames.size_bytes,
-        frames.is_personal,
-        frames.is_inside,
-    )
-
-
-def _before(ring: Ring, place: tuple[int, int]) -> int:
-    return ring.get(place[0]).transaction.begins_after
 
 
 class Session:
@@ -811,7 +381,7 @@ class Session:
             else:
                 is_exact = place[1] == 0 or until > place[0]
                 self._pending = (until, 0)
-                self._position = _before(router.ring, self._pending)
+                self._position = begins_after(router.ring, self._pending)
                 self.turn = Turn(change, change.xid, is_exact and self._is_exact(until, change))
         elif batch.following is None:
             self._arm()
@@ -930,7 +500,7 @@ class Session:
             self._arm()
         else:
             self._pending = (first, offset if first == ordinal else 0)
-            self._position = _before(ring, self._pending)
+            self._position = begins_after(ring, self._pending)
             self.notify()
 
     def _join(self, keys: tuple[Key, ...]) -> None:

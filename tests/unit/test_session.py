@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from pgsync.expression import Reader, compile_rule
 from pgsync.expression.parse import parse_rule
 from pgsync.models import Field, Group, Kind, Model
+from pgsync.stream.cursor import cursor_decode, cursor_encode
+from pgsync.stream.frames import FRAME_BYTES
 from pgsync.stream.ring import Fallen, Ring
 from pgsync.stream.route import Router
-from pgsync.stream.session import FRAME_BYTES, Session, cursor_decode, cursor_encode
+from pgsync.stream.session import Session
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import UNKNOWN_ORIGIN, Change, Judged, Origin, Transaction
 

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgsync.models import Field, Group, Kind, Model
+from pgsync.stream.cursor import cursor_decode
 from pgsync.stream.ring import Fallen, Held, Ring
 from pgsync.stream.route import Router
-from pgsync.stream.session import Session, cursor_decode
+from pgsync.stream.session import Session
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Change, Origin, Transaction
 
