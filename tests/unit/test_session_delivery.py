@@ -361,11 +361,11 @@ def test_the_random_worlds_notice_a_wrong_session(wrong: str, monkeypatch: pytes
     if wrong == "organization":
         monkeypatch.setattr(ring, "keys_of_change", lambda c: [("a", group) for group in c.groups])
     elif wrong == "offset":
-        monkeypatch.setattr(session, "_indices", lambda held, keys, start: range(len(held.transaction.changes)))
+        monkeypatch.setattr(frames, "indices_of", lambda held, keys, start: range(len(held.transaction.changes)))
     elif wrong == "filter":
         monkeypatch.setattr(Timeline, "streamed_all", lambda self, snapshot: True)
     else:
-        monkeypatch.setattr(session, "seen_as", lambda held, index, keys: ("U", ()))
+        monkeypatch.setattr(frames, "seen_as", lambda held, index, keys: ("U", ()))
 
     def try_it() -> None:
         for seed in range(60):
