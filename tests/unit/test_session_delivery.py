@@ -355,8 +355,8 @@ def test_the_random_worlds_are_worth_something() -> None:
 
 @pytest.mark.parametrize("wrong", ["organization", "offset", "filter", "previous"])
 def test_the_random_worlds_notice_a_wrong_session(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pgsync.stream.frames as frames
     import pgsync.stream.ring as ring
-    import pgsync.stream.session as session
 
     if wrong == "organization":
         monkeypatch.setattr(ring, "keys_of_change", lambda c: [("a", group) for group in c.groups])
