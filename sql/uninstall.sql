@@ -149,6 +149,43 @@ BEGIN
   LOOP
     EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS NULL', v_table.name);
   END LOOP;
+  FOR v_object IN
+    SELECT pg_catalog.format('INDEX %s', d.objoid::pg_catalog.regclass) AS name
+    FROM pg_catalog.pg_description AS d
+    WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND d.objsubid = 0
+      AND d.description LIKE '[pgsync] %'
+      AND EXISTS (
+        SELECT
+        FROM pg_catalog.pg_index AS i
+        WHERE i.indexrelid = d.objoid
+      )
+    UNION ALL
+    SELECT pg_catalog.format('CONSTRAINT %I ON %s', k.conname, k.conrelid::pg_catalog.regclass)
+    FROM pg_catalog.pg_description AS d
+    JOIN pg_catalog.pg_constraint AS k
+      ON k.oid = d.objoid
+      AND k.contype = 'f'
+    WHERE d.classoid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+      AND d.description LIKE '[pgsync] %'
+    ORDER BY name
+  LOOP
+    EXECUTE pg_catalog.format('COMMENT ON %s IS NULL', v_object.name);
+  END LOOP;
+  -- What a change of a type that was not carried through has left: copies of columns that are there.
+  FOR v_object IN
+    SELECT pg_catalog.format('%s DROP COLUMN %I', a.attrelid::pg_catalog.regclass, a.attname) AS name
+    FROM pg_catalog.pg_description AS d
+    JOIN pg_catalog.pg_attribute AS a
+      ON a.attrelid = d.objoid
+      AND a.attnum = d.objsubid
+    WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND d.objsubid > 0
+      AND d.description LIKE '[pgsync retype] %'
+    ORDER BY name
+  LOOP
+    EXECUTE pg_catalog.format('ALTER TABLE %s', v_object.name);
+  END LOOP;
 
   -- Each kind in one statement without CASCADE: ours may depend on each other, nobody else's object goes along.
   SELECT pg_catalog.string_agg(f.oid::pg_catalog.regprocedure::text, ', ')

@@ -20,6 +20,7 @@ from pgsync.compile.tables import (
     create_table,
     foreign_keys,
     indexes,
+    mark_index,
 )
 from pgsync.names import literal, quote
 from pgsync.schema.resolved import ResolvedModel, ResolvedSchema
@@ -92,6 +93,7 @@ def _table(schema: ResolvedSchema, model: ResolvedModel) -> dict[str, Any]:
             {
                 "create": create_index(model, index),
                 "concurrently": create_index(model, index, concurrently=True),
+                "mark": mark_index(model, index),
                 "qualified": f"{quote(model.namespace)}.{quote(index.name)}",
                 "literal": literal(f"{quote(model.namespace)}.{quote(index.name)}"),
             }

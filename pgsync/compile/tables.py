@@ -6,7 +6,7 @@ carries the tenant so that it cannot leave the organization, and the key's index
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pgsync import sqlfiles
@@ -17,6 +17,9 @@ from pgsync.schema.resolved import Reference, ResolvedField, ResolvedModel, Reso
 
 MARK = "[pgsync model="
 """What the comment on a table begins with that pgsync made; only such tables are altered later."""
+
+MADE = "[pgsync] "
+"""What the comment on an index or reference begins with that pgsync made; only such ones go with the schema's wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,24 @@ def create_index(model: ResolvedModel, index: Index, *, concurrently: bool = Fal
         "on_table/index.sql",
         why=index.why,
         index=quote(index.name),
+        qualified=qualified(model, index.name),
+        comment=literal(f"{MADE}{index.why}"),
         table=TableNames(model).table,
         columns=index.columns,
         unique=index.unique,
         concurrently=concurrently,
     )
+
+
+def mark_index(model: ResolvedModel, index: Index) -> str:
+    """The statement that says of an index that pgsync has built it beside readers and writers."""
+    comment = literal(f"{MADE}{index.why}")
+    return sqlfiles.render("on_table/mark_index.sql", qualified=qualified(model, index.name), comment=comment)
+
+
+def qualified(model: ResolvedModel, name: str) -> str:
+    """An index of a model's table as it stands in SQL text."""
+    return f"{quote(model.namespace)}.{quote(name)}"
 
 
 def foreign_keys(schema: ResolvedSchema, model: ResolvedModel) -> tuple[ForeignKey, ...]:
@@ -115,6 +131,7 @@ def add_foreign_key(model: ResolvedModel, key: ForeignKey, *, valid: bool) -> st
         target_columns=key.target_columns,
         action=key.action,
         valid=valid,
+        comment=literal(f"{MADE}Relation {key.relation}."),
     )
 
 
@@ -136,8 +153,11 @@ def add_column(model: ResolvedModel, f: ResolvedField, fill: str = "") -> str:
     )
 
 
-def change_type(model: ResolvedModel, f: ResolvedField) -> str:
-    """The statements that give a field's column its type, refused by themselves when the table has rows."""
+def change_type(model: ResolvedModel, f: ResolvedField, policies: Sequence[str] = ()) -> str:
+    """The statements that give a field's column its type, refused by themselves when the table has rows.
+
+    `policies`: those that name the column, which go first.
+    """
     check = enum_check(model, f)
     return sqlfiles.render(
         "on_table/change_type.sql",
@@ -149,6 +169,7 @@ def change_type(model: ResolvedModel, f: ResolvedField) -> str:
         default=default_of(f),
         check=quote(constraint_name(model, f"{f.column}_check")),
         constraint=check,
+        policies=policies,
     )
 
 

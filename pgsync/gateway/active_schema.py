@@ -21,7 +21,12 @@ from pgsync.gateway.query import ModelReader
 from pgsync.models import EMPTY, ActiveSchema, Model, active_schema_from_json
 
 _T = TypeVar("_T")
-_GONE = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction)
+_GONE = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.FeatureNotSupported,  # "cached plan must not change result type": a column has another one
+)
 _SCHEMA = Statement(b"SELECT pgsync.schema_v1()", b"schema_v1")
 _VERSION = Statement(b"SELECT pgsync.schema_v1() ->> 'version'", b"schema_v1_version")
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pgsync import sqlfiles
 from pgsync.compile.bundle import needs_full_identity
 from pgsync.compile.columns import default_literal
 from pgsync.compile.functions import TableNames
 from pgsync.compile.tables import (
+    MADE,
     MARK,
     ForeignKey,
     Index,
@@ -22,15 +24,30 @@ from pgsync.compile.tables import (
     constraint_name,
     create_index,
     create_table,
+    default_of,
     enum_check,
     foreign_keys,
     indexes,
     is_not_null,
+    mark_index,
+    qualified,
     unfit_names,
 )
 from pgsync.models import Model
-from pgsync.names import literal, quote
-from pgsync.push.introspect import Installed, Table
+from pgsync.names import MAX_BYTES, literal, quote
+from pgsync.push.copies import (
+    Copy,
+    before_of,
+    beside_of,
+    copy_steps,
+    end_step,
+    is_beside,
+    make_copy,
+    missing_of,
+    own_indexes,
+)
+from pgsync.push.introspect import Column, Installed, Table
+from pgsync.push.retype import Way, way_of
 from pgsync.push.step import (
     ACCESS_EXCLUSIVE,
     ROW_EXCLUSIVE,
@@ -42,11 +59,21 @@ from pgsync.push.step import (
 from pgsync.push.wishes import Backfill, Wishes, value_of
 from pgsync.schema.resolved import ResolvedField, ResolvedModel, ResolvedSchema
 
-Ask = Callable[[str], bool]
-"""Answers a query of one boolean: what the rows that are there are like."""
+Ask = Callable[[str], Any]
+"""Answers a query of one value: what the rows that are there are like, and what others have made of the table."""
 
 Tables = dict[tuple[str, str], Table]
 
+_POLICIES = (
+    "pgsync_select",
+    "pgsync_read_grant",
+    "pgsync_select_writer",
+    "pgsync_insert",
+    "pgsync_update",
+    "pgsync_delete",
+)
+_WHOLE_NUMBERS = frozenset({"smallint", "integer", "bigint"})
+_FIRST_WITH_INPUT_IS_VALID = 160000
 _ACTIONS = ("ON DELETE CASCADE", "ON DELETE SET NULL", "ON DELETE RESTRICT")
 
 
@@ -54,13 +81,15 @@ _ACTIONS = ("ON DELETE CASCADE", "ON DELETE SET NULL", "ON DELETE RESTRICT")
 class Alterations:
     """`made`: steps that make tables, before anything is locked; `steps`: those that alter them, in order.
 
-    `renames`: what a renamed field means to our own state. `misfits`: what keeps a table from serving its model and no
-    step mends; `refusals`: what the rows that are there do not allow.
+    `renames`: what a renamed field means to our own state. `again`: statements on tables, by kind and identity, that
+    have to run although they are as they were, because a step takes out what they made. `misfits`: what keeps a table
+    from serving its model and no step mends; `refusals`: what the rows that are there do not allow.
     """
 
     made: list[Step] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     renames: list[Step] = field(default_factory=list)
+    again: set[tuple[str, str]] = field(default_factory=set)
     misfits: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
@@ -83,7 +112,17 @@ def alterations(schema: ResolvedSchema, installed: Installed, tables: Tables, wi
             continue
         before = next((m for m in installed.models if m.key == model.key), None)
         altering = _Altering(
-            schema, tables, model, names, table, before, wishes, ask, result, is_ours(model, table, installed)
+            schema,
+            tables,
+            model,
+            names,
+            table,
+            before,
+            wishes,
+            ask,
+            result,
+            ours=is_ours(model, table, installed),
+            installed=bool(installed.migrations),
         )
         altering.run()
     result.steps.extend(references)
@@ -144,10 +183,15 @@ class _Altering:
     ask: Ask
     result: Alterations
     ours: bool
+    installed: bool
     renamed: dict[str, str] = field(default_factory=dict)
     """Columns that are about to be renamed: the name of now by the one of before."""
     constraints_then: set[str] = field(default_factory=set)
     indexes_then: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    """Names of constraints and indexes of now that go on under another name, or go with their column."""
+    copies: list[Copy] = field(default_factory=list)
+    """Columns whose type changes by way of another column."""
 
     def run(self) -> None:
         where = f"{self.model.key}: table {self.model.namespace}.{self.model.table}"
@@ -171,9 +215,13 @@ class _Altering:
                 " refuses every update of such a table; make the column STORED"
             )
         if self.ours:
+            self._copy()
             self._let_go()
             self._index()
             self._refer()
+            if self.wishes.migrate:  # what stays behind is in nobody's way
+                self._let_references_go()
+                self._let_indexes_go()
 
     def _step(self, title: str, sql: str, **more: object) -> None:
         given = {"lock": ACCESS_EXCLUSIVE, "tables": (self.names.table,)} | more
@@ -227,6 +275,7 @@ class _Altering:
         constraints = renames(set(table.constraints), ("check", "fkey", "required"), [""])
         suffixes = ("idx", "key", f"{model.tenant_column}_idx", f"{model.tenant_column}_key")
         index_names = renames(set(table.indexes), suffixes, stems)
+        self.kept |= {old for old, _ in (*constraints, *index_names)}
         for old, now in constraints:
             self.constraints_then = (self.constraints_then - {old}) | {now}
         for old, now in index_names:
@@ -263,8 +312,8 @@ class _Altering:
                     f" yourself: ALTER TABLE {self.names.table} ADD COLUMN {quote(f.column)} {f.sql_type}"
                 )
             return
-        if column.sql_type != f.sql_type:
-            self._retype(f, column.sql_type, where)
+        if column.sql_type != f.sql_type and self._retype(f, column, was, where):
+            return
         if column.generated and (self.table.server_version < 180000 or column.generated == "v"):
             self.result.misfits.append(
                 f"{where}, column {f.column} is generated, and this server's log does not carry its value"
@@ -320,20 +369,148 @@ class _Altering:
         if check:
             self._validate(constraint_name(self.model, f"{f.column}_check"))
 
-    def _retype(self, f: ResolvedField, is_now: str, where: str) -> None:
-        said = f"{where}, column {f.column} is {is_now}, field {f.name} says {f.sql_type}"
+    def _retype(self, f: ResolvedField, column: Column, was: str, where: str) -> bool:
+        """Whether the column is copied, which settles everything else about it as well."""
+        said = f"column {was} is {column.sql_type}, field {f.name} says {f.sql_type}"
         if not self.ours:
-            self.result.misfits.append(f"{said}; change one of them, the field with Field(sql={is_now!r})")
-        elif self._holds("true", "there are rows"):
-            self._refuse(
-                f"column {f.column} is {is_now}, field {f.name} says {f.sql_type}: Postgres would write the whole table"
-                f" anew while nobody can read it. Add a field of the new type, copy the values, then let {f.name} go"
-            )
-        else:
+            said = f"{where}, {said}"
+            self.result.misfits.append(f"{said}; change one of them, the field with Field(sql={column.sql_type!r})")
+            return False
+        way = way_of(column.sql_type, f.sql_type)
+        if not self._holds("true", "there are rows"):
             undo = "push the type before, while the table is empty"
-            self._step(f"column {f.column} becomes {f.sql_type}", change_type(self.model, f), undo=undo, breaks=True)
-            if enum_check(self.model, f):
-                self._validate(constraint_name(self.model, f"{f.column}_check"))
+            sql = change_type(self.model, f, self._policies_of(f))
+            self._step(f"column {f.column} becomes {f.sql_type}", sql, undo=undo, breaks=True)
+        elif why := self._why_not(f, column, was, way):
+            by_hand = (
+                f"ALTER TABLE {self.names.table} ALTER COLUMN {quote(f.column)} TYPE {f.sql_type}"
+                f" USING {quote(f.column)}::{f.sql_type}"
+            )
+            self._refuse(
+                f"{said}: {why}. What Postgres would do writes the table anew while nobody can read it: {by_hand}"
+            )
+            return True
+        elif way is Way.RELABEL:
+            self._widen(f, column)
+        else:
+            backfill = self.wishes.backfill_of(self.model.key, f.name)
+            otherwise = _filling(backfill, f) if backfill is not None else ""
+            self.copies.append(make_copy(self.model, self.table, f, way, otherwise))
+            return True
+        if enum_check(self.model, f):
+            self._validate(constraint_name(self.model, f"{f.column}_check"))
+        return False
+
+    def _why_not(self, f: ResolvedField, column: Column, was: str, way: Way) -> str:
+        """What keeps a column of a table with rows from getting another type; "" for nothing."""
+        model = self.model
+        lossy = way is Way.LOSSY
+        if f.column in (model.id.column, model.tenant_column):
+            return "rows are known by it, here and in clients"
+        if was != f.column:
+            return "it gets another name, too: do that in a push of its own"
+        if f.enum_values is not None:
+            listed = ", ".join(literal(v) for v in f.enum_values)
+            if self._holds(f"t.{quote(was)}::text NOT IN ({listed})", f"it is none of {listed}"):
+                return f"some rows have none of the values {listed}: change them first"
+        own = own_indexes(model, self.table, f)
+        own |= {f"{name}_retyped" for name in own} | {missing_of(model, f)}
+        others = self.ask(
+            sqlfiles.render(
+                "push/dependents.sql",
+                table_literal=literal(self.names.table),
+                column_literal=literal(was),
+                constraints=", ".join(literal(constraint_name(model, f"{was}_{s}")) for s in ("check", "required")),
+                indexes=", ".join(map(literal, sorted(own))),
+                relabel=way is Way.RELABEL,
+            )
+        )
+        if others:
+            return f"this names the column and would be lost or in the way: {others}"
+        if way is Way.RELABEL:
+            return ""
+        if self.table.kind != "r":
+            return "the table is partitioned"
+        if not self.installed:
+            return "pgsync is not in this database yet: push the schema with the type of before first"
+        if not self.ask(
+            sqlfiles.render(
+                "push/castable.sql",
+                before=literal(column.sql_type.removesuffix("[]")),
+                now=literal(f.sql_type.removesuffix("[]")),
+            )
+        ):
+            return "Postgres knows no way from one to the other: add a field of the new type and fill it yourself"
+        if is_not_null(model, f) and not column.not_null and self._holds(f"t.{quote(was)} IS NULL", "it has none"):
+            return "some rows have no value, and it becomes required, too: do that in a push of its own"
+        if lossy and (f.unique or self._policies_of(f)):
+            return "values may be rounded or cut off, and they tell rows apart or who sees them"
+        beside = self.table.columns.get(beside_of(f))
+        if beside is not None and not is_beside(beside):
+            return f"there is a column {beside_of(f)} already, which pgsync would make: rename it"
+        if lossy and before_of(f) in self.table.columns:
+            return f"the column of before would stay as {before_of(f)}, which is there already: drop or rename it"
+        longest = max([beside_of(f), before_of(f), missing_of(model, f), *(f"{n}_retyped" for n in own)], key=len)
+        if len(longest.encode()) > MAX_BYTES:
+            return f"it needs an object {longest}, longer than the {MAX_BYTES} bytes of a name"
+        textual = way_of(column.sql_type, "text") is Way.RELABEL or {column.sql_type, f.sql_type} <= _WHOLE_NUMBERS
+        if lossy and textual and self.table.server_version >= _FIRST_WITH_INPUT_IS_VALID:
+            valid = f"pg_catalog.pg_input_is_valid(t.{quote(was)}::text, {literal(f.sql_type)})"
+            backfill = self.wishes.backfill_of(model.key, f.name)
+            if backfill is None and self._holds(f"NOT {valid}", f"it is no {f.sql_type}"):
+                return (
+                    f"some rows have a value that is no {f.sql_type}: change them, or say"
+                    f" --backfill {model.key}.{f.name}=VALUE"
+                )
+        return ""
+
+    def _policies_of(self, f: ResolvedField) -> tuple[str, ...]:
+        """The policies to drop before a column is replaced, and to make anew after it."""
+        before = self.before
+        if before is None:
+            return ()
+        named = {g.column for g in (*self.model.groups, *before.groups)}
+        if f.column in named or before.rule is not None or self.model.rule is not None:
+            self.result.again.add(("row_security", self.names.table))
+            return _POLICIES
+        return ()
+
+    def _widen(self, f: ResolvedField, column: Column) -> None:
+        check = constraint_name(self.model, f"{f.column}_check")
+        sql = sqlfiles.render(
+            "on_table/widen_type.sql",
+            key=self.model.key,
+            field=f.name,
+            table=self.names.table,
+            column=quote(f.column),
+            type=f.sql_type,
+            check=quote(check) if check in self.table.constraints else "",
+            policies=self._policies_of(f),
+            default=default_of(f),
+            constraint=enum_check(self.model, f),
+        )
+        undo = f"ALTER TABLE {self.names.table} ALTER COLUMN {quote(f.column)} TYPE {column.sql_type}, a rewrite"
+        self._step(f"column {f.column} becomes {f.sql_type}", sql, undo=undo, breaks=True)
+
+    def _copy(self) -> None:
+        """Columns get another type beside readers and writers, and what was given up of that is taken out."""
+        besides = {c.beside_name for c in self.copies}
+        left = [n for n, column in self.table.columns.items() if is_beside(column) and n not in besides]
+        if left and self.wishes.migrate:
+            self.result.steps.append(end_step(self.model, left, whole=not self.copies))
+        if not self.copies:
+            return
+        policies = {p for c in self.copies for p in self._policies_of(c.field)}
+        ordered = [p for p in _POLICIES if p in policies]
+        self.result.steps.extend(copy_steps(self.model, self.table, self.copies, ordered))
+        for c in self.copies:
+            self.kept |= own_indexes(self.model, self.table, c.field)  # they go with the column
+            self.indexes_then.update(index.name for index in indexes(self.model) if index.field == c.field.name)
+            if c.constraint:
+                self._validate(constraint_name(self.model, f"{c.field.column}_check"))
+            if c.required:
+                self._validate(constraint_name(self.model, f"{c.field.column}_required"))
+                self._set_not_null(c.field)
 
     def _drop_not_null(self, column: str, why: str) -> None:
         sql = sqlfiles.render("on_table/drop_not_null.sql", why=why, table=self.names.table, column=quote(column))
@@ -371,9 +548,16 @@ class _Altering:
             if backfill is not None:
                 self._fill(f, f.column, f"t.{column} IS NULL", "it has none", Stage.AFTER)
             self._validate(name)
+        self._set_not_null(f)
+
+    def _set_not_null(self, f: ResolvedField) -> None:
+        table, column = self.names.table, quote(f.column)
+        name = quote(constraint_name(self.model, f"{f.column}_required"))
         self._step(
             f"column {f.column} is NOT NULL",
-            sqlfiles.render("on_table/required.sql", **values),
+            sqlfiles.render(
+                "on_table/required.sql", key=self.model.key, field=f.name, table=table, name=name, column=column
+            ),
             undo=f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL",
             stage=Stage.AFTER,
         )
@@ -461,23 +645,65 @@ class _Altering:
 
     def _index(self) -> None:
         for index in indexes(self.model):
-            is_valid = self.table.indexes.get(index.name)
-            if index.name in self.indexes_then and is_valid is not False:
+            there = self.table.indexes.get(index.name)
+            is_broken = there is not None and not there.valid
+            if index.name in self.indexes_then and not is_broken:
                 continue
-            qualified = f"{quote(self.model.namespace)}.{quote(index.name)}"
-            if is_valid is False:
-                sql = sqlfiles.render("on_table/drop_broken_index.sql", index=qualified)
+            name = qualified(self.model, index.name)
+            if is_broken:
+                sql = sqlfiles.render("on_table/drop_broken_index.sql", index=name)
                 self._concurrent(f"drop what an interrupted run left of index {index.name}", sql, reads=False)
             elif index.unique and self._repeats(index):
                 self._refuse(f"two rows have the same {index.field}, which is unique: change them")
             self._concurrent(
                 f"index {index.name}",
                 create_index(self.model, index, concurrently=True),
-                undo=f"DROP INDEX CONCURRENTLY {qualified}",
+                undo=f"DROP INDEX CONCURRENTLY {name}",
+            )
+            self._concurrent(
+                f"index {index.name} is pgsync's",
+                mark_index(self.model, index),
+                reads=False,
+                undo=f"COMMENT ON INDEX {name} IS NULL",
             )
 
-    def _concurrent(self, title: str, sql: str, *, reads: bool = True, undo: str = "") -> None:
-        self._step(title, sql, lock=SHARE_UPDATE_EXCLUSIVE, reads=reads, undo=undo, stage=Stage.AFTER)
+    def _let_indexes_go(self) -> None:
+        """Indexes that pgsync made and the schema no longer asks for, unless somebody else has come to need them."""
+        wanted = {index.name for index in indexes(self.model)} | self.kept
+        for name, index in sorted(self.table.indexes.items()):
+            made = index.comment is not None and index.comment.startswith(MADE)
+            if made and not index.needed and name not in wanted:
+                whole = qualified(self.model, name)
+                self._step(
+                    f"drop index {name}, which the schema no longer asks for",
+                    sqlfiles.render("on_table/drop_index.sql", index=whole),
+                    lock=SHARE_UPDATE_EXCLUSIVE,
+                    risk="queries that use it read the table instead; what it kept unique may repeat",
+                    undo=index.definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1),
+                    stage=Stage.AFTER,
+                )
+
+    def _let_references_go(self) -> None:
+        """References that pgsync made and the schema no longer has."""
+        wanted = {key.name for key in _references(self.schema, self.model, self.tables)} | self.kept
+        for name, there in sorted(self.table.constraints.items()):
+            made = there.comment is not None and there.comment.startswith(MADE)
+            if there.kind == "f" and made and name not in wanted:
+                self._step(
+                    f"drop reference {name}, which the schema no longer has",
+                    sqlfiles.render(
+                        "on_table/drop_foreign_key.sql", key=self.model.key, table=self.names.table, name=quote(name)
+                    ),
+                    tables=(self.names.table, there.refers_to or self.names.table),
+                    risk="rows may refer to rows that are not there from now on",
+                    undo=f"ALTER TABLE {self.names.table} ADD CONSTRAINT {quote(name)} {there.definition} NOT VALID",
+                    breaks=self.before is not None,
+                )
+
+    def _concurrent(
+        self, title: str, sql: str, *, reads: bool = True, undo: str = "", stage: Stage = Stage.AFTER
+    ) -> None:
+        self._step(title, sql, lock=SHARE_UPDATE_EXCLUSIVE, reads=reads, undo=undo, stage=stage)
 
     def _refer(self) -> None:
         for key in _references(self.schema, self.model, self.tables):
@@ -504,30 +730,28 @@ class _Altering:
             self._validate(key.name)
 
     def _holds(self, condition: str, what: str) -> bool:
-        return self.ask(sqlfiles.render("push/holds.sql", what=what, table=self.names.table, condition=condition))
+        return bool(self.ask(sqlfiles.render("push/holds.sql", what=what, table=self.names.table, condition=condition)))
 
     def _repeats(self, index: Index) -> bool:
         f = self.model.field(index.field)
         if f is None or f.column not in self.table.columns:
             return False
-        return self.ask(
-            sqlfiles.render("push/repeats.sql", table=self.names.table, columns=index.columns, column=quote(f.column))
-        )
+        sql = sqlfiles.render("push/repeats.sql", table=self.names.table, columns=index.columns, column=quote(f.column))
+        return bool(self.ask(sql))
 
     def _orphans(self, column: str, target: str) -> bool:
         model = next(m for m in self.schema.models if TableNames(m).table == target)
         names = TableNames(model)
-        return self.ask(
-            sqlfiles.render(
-                "push/orphans.sql",
-                table=self.names.table,
-                column=quote(column),
-                target=target,
-                id=names.id,
-                tenant=self.names.tenant if names.tenant is not None else None,
-                target_tenant=names.tenant,
-            )
+        sql = sqlfiles.render(
+            "push/orphans.sql",
+            table=self.names.table,
+            column=quote(column),
+            target=target,
+            id=names.id,
+            tenant=self.names.tenant if names.tenant is not None else None,
+            target_tenant=names.tenant,
         )
+        return bool(self.ask(sql))
 
 
 def _filling(backfill: Backfill, f: ResolvedField) -> str:

@@ -138,13 +138,13 @@ def _plan(
 
 
 def _asker(connection: psycopg.Connection[Any]) -> Ask:
-    def ask(query: str) -> bool:
+    def ask(query: str) -> Any:
         try:
             row = connection.execute(query.encode()).fetchone()
         except psycopg.errors.LockNotAvailable as error:
             message = "somebody keeps everybody from reading a table of the schema: try again when it is quiet"
             raise PgsyncError("migration_failed", message, details={"sqlstate": error.sqlstate}) from error
-        return bool(row and row[0])
+        return row[0] if row else None
 
     return ask
 
@@ -220,9 +220,12 @@ def _alone(connection: psycopg.Connection[Any], step: Step, limits: Limits) -> N
         try:
             connection.execute(step.sql.encode())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            connection.rollback()  # of a step that is a transaction of its own
             if last:
                 raise _explain(step, error) from error
         except psycopg.Error as error:
+            if not connection.closed:
+                connection.rollback()
             raise _explain(step, error) from error
         else:
             return

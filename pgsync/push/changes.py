@@ -12,6 +12,7 @@ from typing import Any
 from pgsync.errors import PgsyncError
 from pgsync.models import ActiveSchema, Field, Model
 from pgsync.push.introspect import Installed
+from pgsync.push.retype import Way, way_of
 from pgsync.push.wishes import Wishes, wishes_of_wire
 from pgsync.schema import Schema
 from pgsync.schema.resolved import ResolvedField, ResolvedModel, ResolvedSchema
@@ -81,7 +82,7 @@ def _of_field(before: Model, field: Field, model: ResolvedModel, clients: str, w
     if rename is None and field.column != now.column:
         message = f"{where} moves from column {field.column} to {now.column}"
         yield from _unless(wishes, subject, message, also=f"--rename {subject}:{now.name} to keep its values")
-    if field.sql_type != now.sql_type:
+    if field.sql_type != now.sql_type and not _is_wider(field, now):
         message = f"{where} becomes {now.sql_type} in place of {field.sql_type}; {clients} send and expect the other"
         yield from _unless(wishes, subject, message)
     filled = wishes.backfill_of(before.key, now.name) is not None
@@ -108,6 +109,12 @@ def _of_new_fields(before: Model, model: ResolvedModel, clients: str, wishes: Wi
             continue
         message = f"field {subject} is required and has no default; {clients} cannot create rows"
         yield from _unless(wishes, subject, message, also=_fill(subject))
+
+
+def _is_wider(field: Field, now: ResolvedField) -> bool:
+    """Whether everything that clients send and expect is as it was, and there may be more."""
+    same = (field.kind, field.array) == (now.kind, now.array)
+    return same and way_of(field.sql_type, now.sql_type) is not Way.LOSSY
 
 
 def _must_be_given(field: ResolvedField) -> bool:

@@ -36,15 +36,18 @@ class Column:
     not_null: bool
     filled: bool = False
     generated: str = ""
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A check (`c`) or foreign key (`f`) that exists, as `pg_get_constraintdef` prints it."""
+    """A check (`c`) or foreign key (`f`) that exists, as `pg_get_constraintdef` prints it; `refers_to`: a table."""
 
     kind: str
     definition: str
     validated: bool
+    refers_to: str | None = None
+    comment: str | None = None
 
     @property
     def enum_values(self) -> tuple[str, ...] | None:
@@ -55,10 +58,20 @@ class Constraint:
 
 
 @dataclass(frozen=True, slots=True)
+class ExistingIndex:
+    """An index as `pg_get_indexdef` prints it. `needed`: by a constraint of somebody, or as the replica identity."""
+
+    valid: bool
+    definition: str
+    needed: bool = False
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A relation that exists. `kind` is pg_class.relkind, `primary_key` are its columns in the order of their names.
 
-    `indexes` tells by name which are valid. `guests` are the login roles that row security, still off, will bind.
+    `guests` are the login roles that row security, still off, will bind.
     """
 
     kind: str
@@ -66,7 +79,7 @@ class Table:
     columns: Mapping[str, Column]
     primary_key: tuple[str, ...]
     constraints: Mapping[str, Constraint]
-    indexes: Mapping[str, bool]
+    indexes: Mapping[str, ExistingIndex]
     server_version: int = 0
     guests: tuple[str, ...] = ()
 
@@ -138,15 +151,18 @@ def read_tables(
             kind=row["kind"],
             comment=row["comment"],
             columns={
-                name: Column(c["type"], c["notNull"], c["filled"], c["generated"])
+                name: Column(c["type"], c["notNull"], c["filled"], c["generated"], c["comment"])
                 for name, c in (row["columns"] or {}).items()
             },
             primary_key=tuple(row["primary_key"]),
             constraints={
-                name: Constraint(c["kind"], c["definition"], c["validated"])
+                name: Constraint(c["kind"], c["definition"], c["validated"], c["refersTo"], c["comment"])
                 for name, c in (row["constraints"] or {}).items()
             },
-            indexes=row["indexes"] or {},
+            indexes={
+                name: ExistingIndex(i["valid"], i["definition"], i["needed"], i["comment"])
+                for name, i in (row["indexes"] or {}).items()
+            },
             server_version=row["server_version"],
             guests=tuple(row["guests"]),
         )

@@ -169,7 +169,11 @@ def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Altera
     moved = [m for m in installed.models if _moved(m, bundle.schema)]
     for model in (*removed, *moved):
         late.extend(_leave(model, tables.get((model.namespace, model.table))))
-    on_tables = [s for s in bundle.on_tables if installed.hash_of(s.kind, s.identity) != s.hash]
+    on_tables = [
+        s
+        for s in bundle.on_tables
+        if installed.hash_of(s.kind, s.identity) != s.hash or (s.kind, s.identity) in altered.again
+    ]
     late += [_step(s, tables.get(_place(bundle.schema, s))) for s in on_tables]
     last = [_step(s) for s in bundle.dispatchers if installed.hash_of(s.kind, s.identity) != s.hash]
     last.extend(_drop_functions(bundle, installed))

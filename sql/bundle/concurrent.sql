@@ -37,7 +37,7 @@ DROP INDEX CONCURRENTLY {{ i.qualified }};
 -- It waits for the transactions that are under way; nobody waits for it.
 SET lock_timeout = 0;
 {{ i.concurrently }}
-SET lock_timeout = '5s';
+{{ i.mark }}SET lock_timeout = '5s';
 \endif
 {% endfor %}
 {% for r in t.references %}

@@ -11,6 +11,9 @@ END
 $empty$;
 -- squawk-ignore ban-drop-constraint
 ALTER TABLE {{ table }} DROP CONSTRAINT IF EXISTS {{ check }};
+{% for p in policies %}
+DROP POLICY IF EXISTS {{ p }} ON {{ table }}; -- it names the column; it is made anew below, before anybody can read the table
+{% endfor %}
 -- squawk-ignore ban-drop-default
 ALTER TABLE {{ table }} ALTER COLUMN {{ column }} DROP DEFAULT;
 -- squawk-ignore changing-column-type

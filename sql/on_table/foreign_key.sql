@@ -4,3 +4,4 @@ ALTER TABLE {{ table }}
   FOREIGN KEY ({{ columns }})
   REFERENCES {{ target }} ({{ target_columns }})
   {{ action }}{{ "" if valid else "\n  NOT VALID" }};
+COMMENT ON CONSTRAINT {{ name }} ON {{ table }} IS {{ comment }};

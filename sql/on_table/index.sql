@@ -4,3 +4,6 @@
 -- squawk-ignore prefer-robust-stmts
 {% endif %}
 CREATE {{ "UNIQUE " if unique }}INDEX {{ "CONCURRENTLY " if concurrently }}{{ index }} ON {{ table }} ({{ columns }});
+{% if not concurrently %}
+COMMENT ON INDEX {{ qualified }} IS {{ comment }};
+{% endif %}

@@ -22,7 +22,8 @@ SELECT
         'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
         'notNull', a.attnotnull,
         'filled', a.atthasdef OR a.attidentity <> '',
-        'generated', a.attgenerated))
+        'generated', a.attgenerated,
+        'comment', pg_catalog.col_description(a.attrelid, a.attnum)))
     FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid = c.oid
       AND a.attnum > 0
@@ -34,13 +35,31 @@ SELECT
       pg_catalog.jsonb_build_object(
         'kind', k.contype,
         'definition', pg_catalog.pg_get_constraintdef(k.oid),
+        'refersTo', (
+          SELECT pg_catalog.quote_ident(fn.nspname) || '.' || pg_catalog.quote_ident(f.relname)
+          FROM pg_catalog.pg_class AS f
+          JOIN pg_catalog.pg_namespace AS fn
+            ON fn.oid = f.relnamespace
+          WHERE f.oid = k.confrelid
+        ),
+        'comment', pg_catalog.obj_description(k.oid, 'pg_constraint'),
         'validated', k.convalidated))
     FROM pg_catalog.pg_constraint AS k
     WHERE k.conrelid = c.oid
       AND k.contype IN ('c', 'f')
   ) AS constraints,
   (
-    SELECT pg_catalog.jsonb_object_agg(x.relname, i.indisvalid)
+    SELECT pg_catalog.jsonb_object_agg(
+      x.relname,
+      pg_catalog.jsonb_build_object(
+        'valid', i.indisvalid,
+        'definition', pg_catalog.pg_get_indexdef(i.indexrelid),
+        'comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),
+        'needed', i.indisreplident OR EXISTS (
+          SELECT
+          FROM pg_catalog.pg_constraint AS k
+          WHERE k.conindid = i.indexrelid
+        )))
     FROM pg_catalog.pg_index AS i
     JOIN pg_catalog.pg_class AS x
       ON x.oid = i.indexrelid

@@ -33,6 +33,7 @@ COMMENT ON TABLE public.comments IS '[pgsync model=comments]';
 
 -- Finds the rows of a reference: task_id.
 CREATE INDEX comments_organization_id_task_id_idx ON public.comments (organization_id, task_id);
+COMMENT ON INDEX public.comments_organization_id_task_id_idx IS '[pgsync] Finds the rows of a reference: task_id.';
 
 \endif
 
@@ -75,9 +76,11 @@ COMMENT ON TABLE public.tasks IS '[pgsync model=tasks]';
 
 -- Declared in the schema: assignee_id.
 CREATE INDEX tasks_organization_id_assignee_id_idx ON public.tasks (organization_id, assignee_id);
+COMMENT ON INDEX public.tasks_organization_id_assignee_id_idx IS '[pgsync] Declared in the schema: assignee_id.';
 
 -- Finds the rows of a reference: project_id.
 CREATE INDEX tasks_organization_id_project_id_idx ON public.tasks (organization_id, project_id);
+COMMENT ON INDEX public.tasks_organization_id_project_id_idx IS '[pgsync] Finds the rows of a reference: project_id.';
 
 \endif
 
@@ -88,6 +91,7 @@ ALTER TABLE public.comments
   FOREIGN KEY (organization_id, task_id)
   REFERENCES public.tasks (organization_id, id)
   ON DELETE CASCADE;
+COMMENT ON CONSTRAINT comments_task_id_fkey ON public.comments IS '[pgsync] Relation task.';
 
 \endif
 
@@ -98,6 +102,7 @@ ALTER TABLE public.tasks
   FOREIGN KEY (organization_id, project_id)
   REFERENCES public.projects (organization_id, id)
   ON DELETE CASCADE;
+COMMENT ON CONSTRAINT tasks_project_id_fkey ON public.tasks IS '[pgsync] Relation project.';
 
 \endif
 

@@ -74,15 +74,19 @@ COMMENT ON TABLE public.documents IS '[pgsync model=documents]';
 
 -- Finds the rows of a reference: workspace_id.
 CREATE INDEX documents_organization_id_workspace_id_idx ON public.documents (organization_id, workspace_id);
+COMMENT ON INDEX public.documents_organization_id_workspace_id_idx IS '[pgsync] Finds the rows of a reference: workspace_id.';
 
 -- Finds the rows of a reference: folder.
 CREATE INDEX documents_organization_id_folder_idx ON public.documents (organization_id, folder);
+COMMENT ON INDEX public.documents_organization_id_folder_idx IS '[pgsync] Finds the rows of a reference: folder.';
 
 -- Declared in the schema: order.
 CREATE INDEX documents_organization_id_position_idx ON public.documents (organization_id, position);
+COMMENT ON INDEX public.documents_organization_id_position_idx IS '[pgsync] Declared in the schema: order.';
 
 -- Finds the rows of a sync group: owner_id.
 CREATE INDEX documents_organization_id_owner_id_idx ON public.documents (organization_id, owner_id);
+COMMENT ON INDEX public.documents_organization_id_owner_id_idx IS '[pgsync] Finds the rows of a sync group: owner_id.';
 
 \endif
 
@@ -102,6 +106,7 @@ COMMENT ON TABLE public.folder_list IS '[pgsync model=folders]';
 
 -- Finds the rows of a reference: parentId.
 CREATE INDEX folder_list_tenant_parent_id_idx ON public.folder_list (tenant, parent_id);
+COMMENT ON INDEX public.folder_list_tenant_parent_id_idx IS '[pgsync] Finds the rows of a reference: parentId.';
 
 \endif
 
@@ -121,9 +126,11 @@ COMMENT ON TABLE public.memberships IS '[pgsync model=memberships]';
 
 -- Finds the rows of a reference: person_id.
 CREATE INDEX memberships_organization_id_person_id_idx ON public.memberships (organization_id, person_id);
+COMMENT ON INDEX public.memberships_organization_id_person_id_idx IS '[pgsync] Finds the rows of a reference: person_id.';
 
 -- Finds the rows of a reference: workspace_id.
 CREATE INDEX memberships_organization_id_workspace_id_idx ON public.memberships (organization_id, workspace_id);
+COMMENT ON INDEX public.memberships_organization_id_workspace_id_idx IS '[pgsync] Finds the rows of a reference: workspace_id.';
 
 \endif
 
@@ -198,9 +205,11 @@ COMMENT ON TABLE public.watches IS '[pgsync model=watches]';
 
 -- Declared in the schema: watcherId.
 CREATE INDEX watches_organization_id_watcher_id_idx ON public.watches (organization_id, watcher_id);
+COMMENT ON INDEX public.watches_organization_id_watcher_id_idx IS '[pgsync] Declared in the schema: watcherId.';
 
 -- Declared in the schema: workspace_id.
 CREATE INDEX watches_organization_id_workspace_id_idx ON public.watches (organization_id, workspace_id);
+COMMENT ON INDEX public.watches_organization_id_workspace_id_idx IS '[pgsync] Declared in the schema: workspace_id.';
 
 \endif
 
@@ -220,9 +229,11 @@ COMMENT ON TABLE public.workspaces IS '[pgsync model=workspaces]';
 
 -- Declared in the schema: name.
 CREATE UNIQUE INDEX workspaces_organization_id_name_key ON public.workspaces (organization_id, name);
+COMMENT ON INDEX public.workspaces_organization_id_name_key IS '[pgsync] Declared in the schema: name.';
 
 -- Finds the rows of a reference: country_id.
 CREATE INDEX workspaces_country_id_organization_id_idx ON public.workspaces (country_id, organization_id);
+COMMENT ON INDEX public.workspaces_country_id_organization_id_idx IS '[pgsync] Finds the rows of a reference: country_id.';
 
 \endif
 
@@ -233,6 +244,7 @@ ALTER TABLE public.documents
   FOREIGN KEY (organization_id, workspace_id)
   REFERENCES public.workspaces (organization_id, id)
   ON DELETE CASCADE;
+COMMENT ON CONSTRAINT documents_workspace_id_fkey ON public.documents IS '[pgsync] Relation workspace.';
 
 -- Reference filed_in of model documents: a row of the same organization, or none.
 ALTER TABLE public.documents
@@ -240,6 +252,7 @@ ALTER TABLE public.documents
   FOREIGN KEY (organization_id, folder)
   REFERENCES public.folder_list (tenant, id)
   ON DELETE SET NULL (folder);
+COMMENT ON CONSTRAINT documents_folder_fkey ON public.documents IS '[pgsync] Relation filed_in.';
 
 \endif
 
@@ -250,6 +263,7 @@ ALTER TABLE public.folder_list
   FOREIGN KEY (tenant, parent_id)
   REFERENCES public.folder_list (tenant, id)
   ON DELETE CASCADE;
+COMMENT ON CONSTRAINT folder_list_parent_id_fkey ON public.folder_list IS '[pgsync] Relation parent.';
 
 \endif
 
@@ -260,6 +274,7 @@ ALTER TABLE public.memberships
   FOREIGN KEY (organization_id, person_id)
   REFERENCES public.persons (organization_id, id)
   ON DELETE CASCADE;
+COMMENT ON CONSTRAINT memberships_person_id_fkey ON public.memberships IS '[pgsync] Relation person.';
 
 -- Reference workspace of model memberships: a row of the same organization, or none.
 ALTER TABLE public.memberships
@@ -267,6 +282,7 @@ ALTER TABLE public.memberships
   FOREIGN KEY (organization_id, workspace_id)
   REFERENCES public.workspaces (organization_id, id)
   ON DELETE CASCADE;
+COMMENT ON CONSTRAINT memberships_workspace_id_fkey ON public.memberships IS '[pgsync] Relation workspace.';
 
 \endif
 
@@ -277,6 +293,7 @@ ALTER TABLE public.workspaces
   FOREIGN KEY (country_id)
   REFERENCES public.countries (id)
   ON DELETE NO ACTION;
+COMMENT ON CONSTRAINT workspaces_country_id_fkey ON public.workspaces IS '[pgsync] Relation country.';
 
 \endif
 

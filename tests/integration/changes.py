@@ -24,11 +24,11 @@ class Project(Model):
     name: str
 
 
-_REQUIRED: Final = object()
+REQUIRED: Final = object()
 _FIELDS: Final[Mapping[str, tuple[Any, Any]]] = {
-    "title": (str, _REQUIRED),
+    "title": (str, REQUIRED),
     "status": (Literal["todo", "doing", "done"], "todo"),
-    "estimate": (int, _REQUIRED),
+    "estimate": (int, REQUIRED),
     "note": (str | None, None),
     "project_id": (str | None, None),
 }
@@ -43,7 +43,7 @@ def declare(
     def fill(namespace: dict[str, Any]) -> None:
         namespace["__annotations__"] = {name: annotation for name, (annotation, _) in chosen.items()}
         namespace["__module__"] = __name__
-        namespace |= {name: default for name, (_, default) in chosen.items() if default is not _REQUIRED}
+        namespace |= {name: default for name, (_, default) in chosen.items() if default is not REQUIRED}
 
     task = types.new_class("Task", (Model,), dict(options or {}), fill)
     return Schema(Project, task, *more)
@@ -53,17 +53,18 @@ def declare(
 class Change:
     """One kind of change. `wishes` is what it takes; without that it is refused, unless nothing is asked for.
 
-    `only_empty`: a table with rows does not allow it at all. `refuses`: an old client that writes title, status and
+     `refuses`: an old client that writes title, status and
     estimate is refused afterwards. `kept` is a query that gives the same before and after. `leaves`: what queries of
     the catalog begin with that rightly say other things than after a first push, because tables and columns stay.
+    `before`: what is pushed first, where `declare()` lacks what changes.
     """
 
     after: Callable[[], Schema]
     wishes: Wishes = Wishes()  # noqa: RUF009  it is frozen
-    only_empty: bool = False
     refuses: bool = False
     kept: str = KEPT
     leaves: tuple[str, ...] = ()
+    before: Callable[[], Schema] | None = None
 
 
 def _allow(*subjects: str) -> Wishes:
@@ -86,13 +87,19 @@ def _without_task() -> Schema:
 
 
 CHANGES: Final[Mapping[str, Change]] = {
+    "index and reference leave": Change(
+        lambda: declare(title=(str, REQUIRED)),
+        before=lambda: declare(
+            title=(str, Field(index=True)), project_id=(Ref[Project] | None, Field(None, on_delete="set null"))
+        ),
+    ),
     "model added": Change(_with_label),
     "field added": Change(lambda: declare(due=(str | None, None))),
     "field with a default added": Change(lambda: declare(priority=(int, 3))),
     "enum field added": Change(lambda: declare(level=(Literal["low", "high"], "low"))),
-    "required field added": Change(lambda: declare(owner=(str, _REQUIRED)), _backfill("owner", "nobody"), refuses=True),
+    "required field added": Change(lambda: declare(owner=(str, REQUIRED)), _backfill("owner", "nobody"), refuses=True),
     "field renamed": Change(
-        lambda: declare(without=("title",), name=(str, _REQUIRED)),
+        lambda: declare(without=("title",), name=(str, REQUIRED)),
         Wishes(renames=(Rename("task", "title", "name"),)),
         refuses=True,
     ),
@@ -106,13 +113,42 @@ CHANGES: Final[Mapping[str, Change]] = {
         Wishes(renames=(Rename("task", "title", "title"),)),
     ),
     "field becomes required": Change(
-        lambda: declare(note=(str, _REQUIRED)),
+        lambda: declare(note=(str, REQUIRED)),
         _backfill("note", "none"),
         refuses=True,
         kept="SELECT count(*), sum(estimate) FROM tasks WHERE id LIKE 't%'",
     ),
     "field becomes optional": Change(lambda: declare(estimate=(int | None, None))),
-    "type of a field": Change(lambda: declare(estimate=(bigint, _REQUIRED)), _allow("task.estimate"), only_empty=True),
+    "wider type": Change(lambda: declare(estimate=(bigint, REQUIRED))),
+    "wider type with an index": Change(
+        lambda: declare(estimate=(bigint, Field(index=True))),
+        before=lambda: declare(estimate=(int, Field(index=True))),
+    ),
+    "type in the catalog": Change(
+        lambda: declare(label=(str | None, None), options={"rule": "label IS NULL OR label <> 'x'"}),
+        before=lambda: declare(
+            label=(str | None, Field(None, sql="character varying(40)")),
+            options={"rule": "label IS NULL OR label <> 'x'"},
+        ),
+    ),
+    "another type": Change(
+        lambda: declare(estimate=(str, REQUIRED)),
+        _allow("task.estimate"),
+        refuses=True,
+        kept="SELECT count(*), count(note), sum(estimate::text::integer) FROM tasks WHERE id LIKE 't%'",
+    ),
+    "type that rounds": Change(
+        lambda: declare(estimate=(int, 0)),
+        _allow("task.estimate"),
+        before=lambda: declare(estimate=(float, 0.0)),
+        leaves=("SELECT c.relname",),
+    ),
+    "type of a column that rules name": Change(
+        lambda: declare(
+            estimate=(bigint, REQUIRED), options={"rule": "estimate > 0", "groups": ["project:project_id"]}
+        ),
+        before=lambda: declare(options={"rule": "estimate > 0", "groups": ["project:project_id"]}),
+    ),
     "value added to an enum": Change(lambda: declare(status=(Literal["todo", "doing", "done", "gone"], "todo"))),
     "value removed from an enum": Change(
         lambda: declare(status=(Literal["todo", "done"], "todo")), _backfill("status", "done")

@@ -12,7 +12,7 @@ import pytest
 from pgsync.errors import PgsyncError
 from pgsync.push import Limits, PushError, Wishes, migrate, parse_backfill, parse_rename, push
 from pgsync.push.plan import Plan
-from pgsync.push.step import ROW_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE, Stage
+from pgsync.push.step import ACCESS_SHARE, ROW_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE, Stage
 from pgsync.schema import Schema
 from tests.integration.changes import CHANGES, ROWS, Change, declare
 from tests.postgres import Database, Server
@@ -99,11 +99,15 @@ SELDOM = {
 """Kinds that are tried with --all-changes only: another kind, or another test, comes the same way."""
 
 
+ON_EMPTY = ("another type",)
+"""Kinds that go another way while the table is empty."""
+
+
 def cells(config: pytest.Config) -> list[tuple[str, int]]:
     """With rows, and without where that makes a difference; all with --all-changes."""
     if config.getoption("--all-changes"):
         return [(name, n) for name in CHANGES for n in (0, ROWS_COUNT)]
-    return [(n, ROWS_COUNT) for n in CHANGES if n not in SELDOM] + [(n, 0) for n, c in CHANGES.items() if c.only_empty]
+    return [(n, ROWS_COUNT) for n in CHANGES if n not in SELDOM] + [(n, 0) for n in ON_EMPTY]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -114,18 +118,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_change_ends_where_a_first_push_ends(pushed: Database, fresh: Database, cell: tuple[str, int]) -> None:
     name, rows = cell
     change = CHANGES[name]
+    first = 1
+    if change.before is not None:
+        first = push(pushed.dsn, change.before(), force=True).version
     fill(pushed, rows)
     if change.wishes != Wishes():
         error = refused(pushed, change.after())
         assert error.code == "incompatible_change"
         for model, *field in (subject.split(".") for subject in change.wishes.allow):
             assert f"--allow {'.'.join([model.removesuffix('s') + 's', *field])}" in str(error.details["unexecutable"])
-    if change.only_empty and rows:
-        assert refused(pushed, change.after(), change.wishes).code == "incompatible_change"
-        return
     kept = pushed.execute(change.kept)
     result = push(pushed.dsn, change.after(), wishes=change.wishes)
-    assert result.version == 2
+    assert result.version == first + 1
     assert pushed.execute(change.kept) == kept
     assert not push(pushed.dsn, change.after(), wishes=change.wishes).changed, "the same words a second time"
     says_what_it_does(result.plan)
@@ -142,7 +146,7 @@ def says_what_it_does(plan: Plan) -> None:
         assert bool(step.lock) == bool(step.tables), step.title
         if step.reads:
             assert step.stage in (Stage.BEFORE, Stage.AFTER), step.title
-            assert step.lock in (ROW_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE), step.title
+            assert step.lock in (ACCESS_SHARE, ROW_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE), step.title
         if step.stage is Stage.TRANSACTION:
             assert step.undo, step.title
 
@@ -184,6 +188,42 @@ def test_migrate_makes_and_alters_tables_and_nothing_else(database: Database) ->
     push(database.dsn, changed)
 
 
+def test_indexes_and_references_that_pgsync_did_not_make_stay(pushed: Database) -> None:
+    fill(pushed)
+    pushed.execute(
+        "CREATE INDEX tasks_organization_id_title_idx ON tasks (organization_id, title);"
+        "ALTER TABLE tasks ADD CONSTRAINT tasks_project_id_fkey FOREIGN KEY (organization_id, project_id)"
+        " REFERENCES projects (organization_id, id)"
+    )
+    push(pushed.dsn, CHANGES["index and reference leave"].before())  # type: ignore[misc]
+    made = CHANGES["unique index"].after()
+    push(pushed.dsn, made)
+    pushed.execute(
+        "CREATE TABLE scores (organization_id text, title text,"
+        " FOREIGN KEY (organization_id, title) REFERENCES tasks (organization_id, title))"
+    )
+    before = state(pushed)[1:3]
+    result = push(pushed.dsn, declare())
+    assert not [step.title for step in result.plan.steps if "drop" in step.title and "task_" not in step.title]
+    assert state(pushed)[1:3] == before
+
+
+def test_push_without_migrate_leaves_indexes_behind_and_migrate_drops_them_beside_writers(pushed: Database) -> None:
+    push(pushed.dsn, CHANGES["index"].after())
+    fill(pushed)
+    assert push(pushed.dsn, declare(), migrate=False).version == 3
+    result = migrate(pushed.dsn, declare())
+    assert [(step.title, step.lock, step.stage.value) for step in result.plan.steps] == [
+        (
+            "tasks: drop index tasks_organization_id_title_idx, which the schema no longer asks for",
+            SHARE_UPDATE_EXCLUSIVE,
+            "after",
+        )
+    ]
+    psql(pushed, result.plan.steps[0].undo + ";")
+    assert not migrate(pushed.dsn, declare()).changed, "the undo's index is somebody's own"
+
+
 def test_migrate_leaves_tables_of_others_alone_and_says_what_they_lack(database: Database) -> None:
     database.execute(
         "CREATE TABLE tasks (organization_id text, id text, title text, created_at timestamptz,"
@@ -215,6 +255,7 @@ def test_interrupted_index_is_built_again(pushed: Database) -> None:
     assert [step.title for step in result.plan.steps] == [
         "tasks: drop what an interrupted run left of index tasks_organization_id_title_idx",
         "tasks: index tasks_organization_id_title_idx",
+        "tasks: index tasks_organization_id_title_idx is pgsync's",
     ]
     assert result.version == 2, "an index is no new version"
     assert pushed.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,9 +18,9 @@ from pgsync.push import Wishes, push
 from pgsync.push.connect import connect
 from pgsync.schema import Field, Ref
 from tests.golden.cases import CASES, schema_of
-from tests.integration.changes import CHANGES, ROWS, Project, declare
+from tests.integration.changes import CHANGES, ROWS, Change, Project, declare
 from tests.linters import all_files, misparsed, plain_files, queries, squawk
-from tests.postgres import Server
+from tests.postgres import Database, Server
 
 BY_HAND: Mapping[str, Mapping[str, object]] = {
     "connect/replication_role.sql": {"role": "rds_replication"},
@@ -59,8 +60,14 @@ def printed(server: Server) -> Iterator[Printed]:
                 push(each.dsn, declare())
             filled.execute(ROWS.format(count=30))
             for name, change in CHANGES.items():
-                dsn = empty.dsn if change.only_empty else filled.dsn
-                result.plans[name] = str(push(dsn, change.after(), wishes=change.wishes, dry_run=True))
+                with before(server, change, filled) as dsn:
+                    result.plans[name] = str(push(dsn, change.after(), wishes=change.wishes, dry_run=True))
+            retyped = CHANGES["another type"]
+            plan = push(empty.dsn, retyped.after(), wishes=retyped.wishes, dry_run=True)
+            result.plans["another type of an empty table"] = str(plan)
+            filled.execute("ALTER TABLE tasks ADD COLUMN note_retyped date")
+            filled.execute("COMMENT ON COLUMN tasks.note_retyped IS '[pgsync retype] ..'")
+            result.plans["a type given up"] = str(push(filled.dsn, declare(), dry_run=True))
             push(referring.dsn, declare(title=(str, Field(index=True)), project_id=_reference("set null")))
             referring.execute(
                 "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_organization_id_title_idx'::regclass"
@@ -81,6 +88,20 @@ def printed(server: Server) -> Iterator[Printed]:
     finally:
         for each in databases:
             each.drop()
+
+
+@contextmanager
+def before(server: Server, change: Change, filled: Database) -> Iterator[str]:
+    """A database with rows and what comes before the change."""
+    if change.before is None:
+        yield filled.dsn
+        return
+    other = server.create_database(template=filled.name)
+    try:
+        push(other.dsn, change.before(), force=True)
+        yield other.dsn
+    finally:
+        other.drop()
 
 
 def _reference(action: Literal["set null", "cascade"]) -> tuple[object, object]:
