@@ -76,7 +76,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request asks for. `models` are those whose rows a snapshot has, `terms` the conditions on them by key.
+    """What a request asks for. `models` are the keys of those that were named, empty for all; `terms` the conditions on
+    them by key.
 
     `cursor`: where to go on, "" for nowhere. `asked` are the groups that were named, of which `groups` are those that
     the credential itself holds.
@@ -84,7 +85,7 @@ class Wanted:
 
     asked: frozenset[str]
     groups: frozenset[str]
-    models: tuple[Model, ...]
+    models: tuple[str, ...]
     selection: Selection
     terms: Mapping[str, Sequence[condition.Term]]
     cursor: str
@@ -185,7 +186,7 @@ class Changes:
         return Wanted(
             asked,
             groups_of(credential, asked),
-            tuple(models),
+            tuple(model.key for model in models) if names else (),
             selection,
             terms,
             request.headers.get("Last-Event-ID") or query.get("cursor") or "",
@@ -488,7 +489,10 @@ class Stream:
             self._know(looked(results[3]))
         self._feed.sample_soon()  # so that it will be known soon when all that it shows has been streamed
         schema = self._schema.current
-        models = [model for model in self._wanted.models if schema.find(model.key) is not None]
+        if self._wanted.models:
+            models = [found for key in self._wanted.models if (found := schema.find(key)) is not None]
+        else:  # also those that were pushed since the reader came: their changes arrive, too
+            models = [model for model in schema.models if _may_read(self.credential, model)]
         said = {
             "lastSyncId": position,
             "models": [model.typename for model in models],
@@ -496,9 +500,7 @@ class Stream:
         }
         spool.write(event(b"snapshot", orjson.dumps(said)))
         for model in models:
-            found = schema.find(model.key)
-            assert found is not None
-            reader = self._schema.reader_of(found)
+            reader = self._schema.reader_of(model)
             await connection.run([reader.scan(_CURSOR, self._wanted.terms.get(model.key, ()))])
             await self._copy_model(connection, reader, spool)
             await connection.run([_CLOSE])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,8 +17,10 @@ import pytest
 
 from pgsync.gateway import changes as changes_module
 from pgsync.gateway import serve
+from pgsync.push import push
+from pgsync.schema import load_schema
 from tests import postgres
-from tests.acceptance.conftest import LIMIT_SECONDS, Client, World, config_of, until
+from tests.acceptance.conftest import LIMIT_SECONDS, SCHEMA, Client, World, config_of, until
 
 PATH = "/api/v1/changes"
 
@@ -341,6 +344,24 @@ async def test_truncated_table_is_told_and_read_anew(world: World, client: Clien
         assert await unconcerned.changes(1) == [("I", "p1")]
         assert (await plain.next()).name == "bootstrap"
         assert await plain.changes(1) == [("I", "p1")]
+
+
+async def test_rows_that_are_read_anew_are_of_all_models_also_of_those_pushed_since(
+    world: World, client: Client, tmp_path: Path
+) -> None:
+    schema = SCHEMA.read_text()
+    more = "class Later(Model):\n    label: str | None = None\n\n\nschema = Schema(Later, "
+    (tmp_path / "schema.py").write_text(schema.replace("schema = Schema(", more))
+    async with following(client, snapshot="1") as events, following(client, snapshot="1", models="tasks") as narrow:
+        for stream in (events, narrow):
+            await stream.until("live")
+        push(world.database.dsn, load_schema(str(tmp_path / "schema.py")))
+        await client.create("laters", "l1", {"label": "x"})
+        assert await events.changes(1) == [("I", "l1")]
+        world.database.execute("TRUNCATE tasks")
+        rows = [message.data["modelId"] for message in await events.until("live") if message.name == "row"]
+        assert rows == ["l1"]
+        assert [message.name for message in await narrow.until("live")] == ["bootstrap", "snapshot", "live"]
 
 
 async def test_slow_reader_costs_no_memory_and_is_told_to_bootstrap(world: World, client: Client) -> None:
