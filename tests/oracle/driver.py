@@ -906,7 +906,7 @@ class Run:
                 f"{subscriber.name} was told that {claim_id} is {claim.told}, it is {status.get(claim_id, 'gone')}"
                 for subscriber in self.subscribers
                 for claim_id, claim in subscriber.claims.items()
-                if claim.told != status.get(claim_id, "gone")
+                if not claim.given_back and claim.told != status.get(claim_id, "gone")
             ]
             if not wrong:
                 return

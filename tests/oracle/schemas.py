@@ -226,12 +226,16 @@ class Chain:
         return None if None in found else not self.decides
 
 
-def random_rule(rng: random.Random, depth: int = 2) -> Rule:
-    """A rule that lets through some rows and some not, for most readers."""
+def random_rule(rng: random.Random, depth: int = 2, *, by_groups: bool) -> Rule:
+    """A rule that lets through some rows and some not, for most readers. `by_groups`: it may name their groups."""
+
+    def part() -> Rule:
+        return random_rule(rng, depth - 1, by_groups=by_groups)
+
     if depth and rng.random() < 0.65:
         if rng.random() < 0.25:
-            return Not(random_rule(rng, depth - 1))
-        return Chain(rng.random() < 0.6, tuple(random_rule(rng, depth - 1) for _ in range(rng.randint(2, 3))))
+            return Not(part())
+        return Chain(rng.random() < 0.6, tuple(part() for _ in range(rng.randint(2, 3))))
     leaves: tuple[Rule, ...] = (
         Equals("status", rng.choice(STATUSES), rng.random() < 0.4),
         Equals("level", str(rng.randint(0, 5)), rng.random() < 0.5),
@@ -239,7 +243,7 @@ def random_rule(rng: random.Random, depth: int = 2) -> Rule:
         IsActor(),
         IsActor(),
         ActorIs(rng.choice(("user", "agent"))),
-        InGroups(),
+        InGroups() if by_groups else IsActor(),
         OneOf(tuple(sorted(rng.sample(STATUSES, 2)))),
         Flag(),
         Not(Flag()),
@@ -394,8 +398,10 @@ def random_schema(rng: random.Random) -> Schema:
     if rng.random() < 0.6:
         kinds.append(rng.choice(("plain", "team", "shared", "shared team", "nephew")))
     models: list[Model] = []
+    # With such rules every change of memberships is a bootstrap; without, rows come and go one by one.
+    by_groups = rng.random() < 0.35
     for name, kind in zip(_NAMES, kinds, strict=False):
-        models.append(_random_model(rng, name, kind, models))
+        models.append(_random_model(rng, name, kind, models, by_groups=by_groups))
     return Schema((*models, _membership(next(model for model in models if model.scope))))
 
 
@@ -417,7 +423,7 @@ def _membership(scope: Model) -> Model:
     )
 
 
-def _random_model(rng: random.Random, name: str, kind: str, before: list[Model]) -> Model:
+def _random_model(rng: random.Random, name: str, kind: str, before: list[Model], *, by_groups: bool) -> Model:
     scope = name.lower() if kind == "scope" else None
     groups: list[tuple[str, str]] = [(scope, "id")] if scope else []
     references: list[Reference] = []
@@ -429,7 +435,8 @@ def _random_model(rng: random.Random, name: str, kind: str, before: list[Model])
         references.append(Reference(f"{before[0].typename.lower()}_id", before[0].typename, False, _on_delete(rng)))
     if kind in ("team", "shared team") or (kind in ("scope", "child") and rng.random() < 0.4):
         groups.append(("team", "team_id"))
-    rule = random_rule(rng) if rng.random() < (0.75 if kind in ("plain", "child") else 0.35) else None
+    has_rule = rng.random() < (0.75 if kind in ("plain", "child") else 0.35)
+    rule = random_rule(rng, by_groups=by_groups) if has_rule else None
     return Model(name, name.lower() + "s", not kind.startswith("shared"), scope, tuple(groups), rule, tuple(references))
 
 

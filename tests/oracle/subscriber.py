@@ -40,11 +40,12 @@ class StreamEnded(Exception):  # noqa: N818  the gateway went, which is no fault
 @dataclass(slots=True)
 class OwnClaim:
     """A claim that a client has asked for with this frame, and what it was told last: held, queued or gone; or asked,
-    when it has not been answered on this socket.
+    when it has not been answered on this socket. `given_back`: whether that has arrived, nobody says.
     """
 
     asked: Mapping[str, Any]
     told: str = "asked"
+    given_back: bool = False
     fence_token: int | None = None
 
 
@@ -314,6 +315,7 @@ class Subscriber:
     async def abandon(self, claim_id: str) -> None:
         """Gives a claim back."""
         self.claims[claim_id].told = "gone"
+        self.claims[claim_id].given_back = True
         await self.send("claim_abandon", {"claimId": claim_id})
 
     async def catch_up(self) -> None:
