@@ -93,20 +93,21 @@ class TableNames:
         return Kind.UUID if found.kind is Kind.UUID else Kind.INTEGER
 
 
-def readable(model: ResolvedModel) -> list[str]:
-    """What must hold of a row for a participant to see it: tenant, groups, rule."""
+def readable(model: ResolvedModel, *, alias: str | None = None) -> list[str]:
+    """What must hold of a row for a participant to see it: tenant, groups, rule. `alias` goes before each column."""
     names = TableNames(model)
+    prefix = "" if alias is None else f"{alias}."
     conditions = []
     if names.tenant is not None:
-        conditions.append(f"{names.tenant} = {names.tenant_value(once=True)}")
+        conditions.append(f"{prefix}{names.tenant} = {names.tenant_value(once=True)}")
     if model.groups:
         held = "ANY ((SELECT pgsync.sync_groups())::text[])"
-        belongs = [f"{literal(g.kind + ':')} || {quote(g.column)} = {held}" for g in model.groups]
+        belongs = [f"{literal(g.kind + ':')} || {prefix}{quote(g.column)} = {held}" for g in model.groups]
         conditions.append(belongs[0] if len(belongs) == 1 else "(" + " OR ".join(belongs) + ")")
     elif names.tenant is not None:
         conditions.append("(SELECT pgsync.holds_group('org:' || pgsync.organization_id()))")
     if model.expression is not None:
-        conditions.append(f"({render_rule(model.expression)})")
+        conditions.append(f"({render_rule(model.expression, alias=alias)})")
     return conditions or ["true"]
 
 
@@ -158,9 +159,9 @@ def render_dispatchers(models: Sequence[ResolvedModel]) -> dict[str, str]:
 
 
 _SUBJECTS = {
-    Kind.TEXT: "p_participant",
-    Kind.UUID: "pgsync_private.as_uuid(p_participant)",
-    Kind.INTEGER: "pgsync_private.as_integer(p_participant)",
+    Kind.TEXT: "edges.p_participant",
+    Kind.UUID: "pgsync_private.as_uuid(edges.p_participant)",
+    Kind.INTEGER: "pgsync_private.as_integer(edges.p_participant)",
 }
 """A participant's id in the type of the column that names it; null when it cannot be one."""
 
@@ -177,7 +178,7 @@ def _edge(model: ResolvedModel) -> dict[str, str | None]:
         "table": names.table,
         "id": names.id,
         "tenant": names.tenant,
-        "tenant_value": names.tenant_of("p_organization"),
+        "tenant_value": names.tenant_of("edges.p_organization"),
         "subject": quote(grants.subject_column),
         "subject_value": _SUBJECTS[subject.kind],
         "scope": quote(grants.scope_column),
@@ -281,7 +282,7 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "inserted": _insert(model, names, base, tenant_field, id_cast),
         "updated": _update(model, base),
         "where": where,
-        "readable": readable(model),
+        "readable": readable(model, alias="t"),
         "converted": [
             {"literal": literal(f.name), "value": from_data(f), "type": f.sql_type if is_assigned(f) else ""}
             for f in written

@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 {% if m.id_check %}
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor

@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_texts(p_id text, p_fiel
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)

@@ -193,6 +193,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_create(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -289,7 +290,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=cb7be4ed9df68434]';
+COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=3589311606e41366]';
 
 -- function pgsync_generated.comment_update(text, jsonb)
 -- Updates the given fields of a row of comments. Returns updated, or missing.
@@ -301,6 +302,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_update(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -335,7 +337,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=43debfca59622a80]';
+COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=0307936e1c10ae3e]';
 
 -- function pgsync_generated.comment_delete(text)
 -- Deletes a row of comments. Returns deleted, or missing.
@@ -347,6 +349,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.comments AS t
   WHERE t.organization_id = pgsync.organization_id()
@@ -358,7 +361,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_delete(text) IS '[pgsync model=comments hash=d4dabf6c4ded629c]';
+COMMENT ON FUNCTION pgsync_generated.comment_delete(text) IS '[pgsync model=comments hash=e893e459cb1dddd3]';
 
 -- function pgsync_generated.comment_lock(text, boolean)
 -- Locks a row of comments until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -369,6 +372,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_lock(p_id text, p_exclusive 
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -390,7 +394,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_lock(text, boolean) IS '[pgsync model=comments hash=3fab0c3d581a4840]';
+COMMENT ON FUNCTION pgsync_generated.comment_lock(text, boolean) IS '[pgsync model=comments hash=ea63f68a0aabfada]';
 
 -- function pgsync_generated.comment_texts(text, text[])
 -- Values of a row of comments by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -402,6 +406,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_texts(p_id text, p_fields te
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -428,7 +433,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_texts(text, text[]) IS '[pgsync model=comments hash=e1278d1841b1954e]';
+COMMENT ON FUNCTION pgsync_generated.comment_texts(text, text[]) IS '[pgsync model=comments hash=6a7b903e347537bc]';
 
 -- function pgsync_generated.comment_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of comments: what the policies say, for functions that run as another role.
@@ -439,15 +444,16 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
     FROM public.comments AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-      AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+      AND (((NOT t.private) OR (t.author_id = (SELECT pgsync.participant_id()))))
   );
 END
 $function$;
@@ -455,7 +461,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_sees(text) IS '[pgsync model=comments hash=9dc23709839988c9]';
+COMMENT ON FUNCTION pgsync_generated.comment_sees(text) IS '[pgsync model=comments hash=c423ab0382f01799]';
 
 -- function pgsync_generated.comment_saw(jsonb)
 -- Whether the caller, whose identity has been set, saw a row of comments when it had these values: what the policies say of it, without grants.
@@ -479,9 +485,9 @@ BEGIN
       private boolean,
       author_id text
     )
-    WHERE organization_id = (SELECT pgsync.organization_id())
+    WHERE t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
-      AND (((NOT private) OR (author_id = (SELECT pgsync.participant_id()))))
+      AND (((NOT t.private) OR (t.author_id = (SELECT pgsync.participant_id()))))
   );
 END
 $function$;
@@ -489,7 +495,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_saw(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_saw(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_saw(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_saw(jsonb) IS '[pgsync model=comments hash=3db95cfbe979e899]';
+COMMENT ON FUNCTION pgsync_generated.comment_saw(jsonb) IS '[pgsync model=comments hash=cd231bd0cd07e4ff]';
 
 -- function pgsync_generated.comment_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -727,6 +733,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_create(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -805,7 +812,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=a05644b2d509f00d]';
+COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=2ebe4cf1e58c9557]';
 
 -- function pgsync_generated.project_update(text, jsonb)
 -- Updates the given fields of a row of projects. Returns updated, or missing.
@@ -817,6 +824,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_update(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -836,7 +844,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_update(text, jsonb) IS '[pgsync model=projects hash=f5de9bd187238d7c]';
+COMMENT ON FUNCTION pgsync_generated.project_update(text, jsonb) IS '[pgsync model=projects hash=95b66b2c47266b78]';
 
 -- function pgsync_generated.project_delete(text)
 -- Deletes a row of projects. Returns deleted, or missing.
@@ -848,6 +856,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.projects AS t
   WHERE t.organization_id = pgsync.organization_id()
@@ -859,7 +868,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_delete(text) IS '[pgsync model=projects hash=9cae2203200b0226]';
+COMMENT ON FUNCTION pgsync_generated.project_delete(text) IS '[pgsync model=projects hash=7387ea01e174f3d9]';
 
 -- function pgsync_generated.project_lock(text, boolean)
 -- Locks a row of projects until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -870,6 +879,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_lock(p_id text, p_exclusive 
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -891,7 +901,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_lock(text, boolean) IS '[pgsync model=projects hash=0d5f2283a99bf4d5]';
+COMMENT ON FUNCTION pgsync_generated.project_lock(text, boolean) IS '[pgsync model=projects hash=e5347820daabc0b3]';
 
 -- function pgsync_generated.project_texts(text, text[])
 -- Values of a row of projects by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -903,6 +913,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_texts(p_id text, p_fields te
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -928,7 +939,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_texts(text, text[]) IS '[pgsync model=projects hash=34421377d9c4e5a7]';
+COMMENT ON FUNCTION pgsync_generated.project_texts(text, text[]) IS '[pgsync model=projects hash=7d010a8779d0a47a]';
 
 -- function pgsync_generated.project_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of projects: what the policies say, for functions that run as another role.
@@ -939,13 +950,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
     FROM public.projects AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -954,7 +966,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_sees(text) IS '[pgsync model=projects hash=16aaa7a3b4e89a90]';
+COMMENT ON FUNCTION pgsync_generated.project_sees(text) IS '[pgsync model=projects hash=5a188e8e10332f82]';
 
 -- function pgsync_generated.project_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1200,6 +1212,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_create(p_id text, p_data jsonb)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -1308,7 +1321,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=faeb037e40db5f0e]';
+COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=7e73ad5bbd459307]';
 
 -- function pgsync_generated.task_update(text, jsonb)
 -- Updates the given fields of a row of tasks. Returns updated, or missing.
@@ -1320,6 +1333,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_update(p_id text, p_data jsonb)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1357,7 +1371,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=ecf6fe52bfbd209a]';
+COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=9616fec2bd581e44]';
 
 -- function pgsync_generated.task_delete(text)
 -- Deletes a row of tasks. Returns deleted, or missing.
@@ -1369,6 +1383,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.tasks AS t
   WHERE t.organization_id = pgsync.organization_id()
@@ -1380,7 +1395,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_delete(text) IS '[pgsync model=tasks hash=eb2d14fec09eb27b]';
+COMMENT ON FUNCTION pgsync_generated.task_delete(text) IS '[pgsync model=tasks hash=9831fee51c058da6]';
 
 -- function pgsync_generated.task_lock(text, boolean)
 -- Locks a row of tasks until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -1391,6 +1406,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_lock(p_id text, p_exclusive boo
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -1412,7 +1428,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_lock(text, boolean) IS '[pgsync model=tasks hash=e2e942708de14a2f]';
+COMMENT ON FUNCTION pgsync_generated.task_lock(text, boolean) IS '[pgsync model=tasks hash=7cdcf3a2b43e435f]';
 
 -- function pgsync_generated.task_texts(text, text[])
 -- Values of a row of tasks by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -1424,6 +1440,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_texts(p_id text, p_fields text[
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -1453,7 +1470,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_texts(text, text[]) IS '[pgsync model=tasks hash=18ebe408c784abe5]';
+COMMENT ON FUNCTION pgsync_generated.task_texts(text, text[]) IS '[pgsync model=tasks hash=567acd960bebdf3e]';
 
 -- function pgsync_generated.task_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of tasks: what the policies say, for functions that run as another role.
@@ -1464,13 +1481,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
     FROM public.tasks AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -1479,7 +1497,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_sees(text) IS '[pgsync model=tasks hash=8b587f991c0515f7]';
+COMMENT ON FUNCTION pgsync_generated.task_sees(text) IS '[pgsync model=tasks hash=170f176b43a7470a]';
 
 -- function pgsync_generated.task_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.

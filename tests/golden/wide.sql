@@ -365,6 +365,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_create(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -442,7 +443,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=45ed995bb6b1f566]';
+COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=e062b8691d236807]';
 
 -- function pgsync_generated.counter_update(text, jsonb)
 -- Updates the given fields of a row of counters. Returns updated, or missing.
@@ -454,6 +455,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_update(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -472,7 +474,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_update(text, jsonb) IS '[pgsync model=counters hash=e9029d29fd80d353]';
+COMMENT ON FUNCTION pgsync_generated.counter_update(text, jsonb) IS '[pgsync model=counters hash=30b2ece2b3957064]';
 
 -- function pgsync_generated.counter_delete(text)
 -- Deletes a row of counters. Returns deleted, or missing.
@@ -484,6 +486,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -498,7 +501,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_delete(text) IS '[pgsync model=counters hash=ee5b67e8e65954f1]';
+COMMENT ON FUNCTION pgsync_generated.counter_delete(text) IS '[pgsync model=counters hash=3ee137f4fe344c62]';
 
 -- function pgsync_generated.counter_lock(text, boolean)
 -- Locks a row of counters until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -509,6 +512,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_lock(p_id text, p_exclusive 
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -533,7 +537,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_lock(text, boolean) IS '[pgsync model=counters hash=a95852c69491c504]';
+COMMENT ON FUNCTION pgsync_generated.counter_lock(text, boolean) IS '[pgsync model=counters hash=8415426aed4f4671]';
 
 -- function pgsync_generated.counter_texts(text, text[])
 -- Values of a row of counters by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -545,6 +549,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_texts(p_id text, p_fields te
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -568,7 +573,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_texts(text, text[]) IS '[pgsync model=counters hash=9ad0356d6e5efd3b]';
+COMMENT ON FUNCTION pgsync_generated.counter_texts(text, text[]) IS '[pgsync model=counters hash=bffc1c31f8cc5f0a]';
 
 -- function pgsync_generated.counter_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of counters: what the policies say, for functions that run as another role.
@@ -579,6 +584,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.counter_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -588,7 +594,7 @@ BEGIN
     FROM public.counters AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id::integer
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -597,7 +603,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_sees(text) IS '[pgsync model=counters hash=67538018ac9ccd3d]';
+COMMENT ON FUNCTION pgsync_generated.counter_sees(text) IS '[pgsync model=counters hash=ad48c016f6ce0b5d]';
 
 -- function pgsync_generated.counter_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -794,6 +800,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_create(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -847,7 +854,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=b4bb392d5d3c53a9]';
+COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=9a28e0d45d95e0af]';
 
 -- function pgsync_generated.country_update(text, jsonb)
 -- Updates the given fields of a row of countries. Returns updated, or missing.
@@ -859,6 +866,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_update(p_id text, p_data jso
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -874,7 +882,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_update(text, jsonb) IS '[pgsync model=countries hash=f00cda229cadc56f]';
+COMMENT ON FUNCTION pgsync_generated.country_update(text, jsonb) IS '[pgsync model=countries hash=9c4ca84ad094ce25]';
 
 -- function pgsync_generated.country_delete(text)
 -- Deletes a row of countries. Returns deleted, or missing.
@@ -886,6 +894,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.countries AS t
   WHERE t.id = p_id;
@@ -896,7 +905,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_delete(text) IS '[pgsync model=countries hash=789f85ff8864fb44]';
+COMMENT ON FUNCTION pgsync_generated.country_delete(text) IS '[pgsync model=countries hash=f211b9493d92b8c0]';
 
 -- function pgsync_generated.country_lock(text, boolean)
 -- Locks a row of countries until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -907,6 +916,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_lock(p_id text, p_exclusive 
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -926,7 +936,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_lock(text, boolean) IS '[pgsync model=countries hash=976d98ccf5cfcd45]';
+COMMENT ON FUNCTION pgsync_generated.country_lock(text, boolean) IS '[pgsync model=countries hash=d29832c63ad818a1]';
 
 -- function pgsync_generated.country_texts(text, text[])
 -- Values of a row of countries by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -938,6 +948,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_texts(p_id text, p_fields te
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -956,7 +967,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_texts(text, text[]) IS '[pgsync model=countries hash=8629bf34e54199f7]';
+COMMENT ON FUNCTION pgsync_generated.country_texts(text, text[]) IS '[pgsync model=countries hash=039c1e56cb14d3a3]';
 
 -- function pgsync_generated.country_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of countries: what the policies say, for functions that run as another role.
@@ -967,6 +978,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
@@ -980,7 +992,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_sees(text) IS '[pgsync model=countries hash=bdec1f28d4e3ce44]';
+COMMENT ON FUNCTION pgsync_generated.country_sees(text) IS '[pgsync model=countries hash=1d634f4ac49eb3c4]';
 
 -- function pgsync_generated.country_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1206,6 +1218,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_create(p_id text, p_data js
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -1353,7 +1366,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=4edc49e33fbe4d6e]';
+COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=bd1759ac73ec4b0d]';
 
 -- function pgsync_generated.document_update(text, jsonb)
 -- Updates the given fields of a row of documents. Returns updated, or missing.
@@ -1365,6 +1378,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_update(p_id text, p_data js
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1416,7 +1430,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=79882d681c10a3a1]';
+COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=c19cc2bdbb1e91e4]';
 
 -- function pgsync_generated.document_delete(text)
 -- Deletes a row of documents. Returns deleted, or missing.
@@ -1428,6 +1442,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1442,7 +1457,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_delete(text) IS '[pgsync model=documents hash=a5df996709bc16ed]';
+COMMENT ON FUNCTION pgsync_generated.document_delete(text) IS '[pgsync model=documents hash=e625c1b0213eb98d]';
 
 -- function pgsync_generated.document_lock(text, boolean)
 -- Locks a row of documents until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -1453,6 +1468,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_lock(p_id text, p_exclusive
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1477,7 +1493,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_lock(text, boolean) IS '[pgsync model=documents hash=48c51687597e50fd]';
+COMMENT ON FUNCTION pgsync_generated.document_lock(text, boolean) IS '[pgsync model=documents hash=29f6dc2f6fdcb8c9]';
 
 -- function pgsync_generated.document_texts(text, text[])
 -- Values of a row of documents by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -1489,6 +1505,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_texts(p_id text, p_fields t
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -1517,7 +1534,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_texts(text, text[]) IS '[pgsync model=documents hash=759801206bd0d2b6]';
+COMMENT ON FUNCTION pgsync_generated.document_texts(text, text[]) IS '[pgsync model=documents hash=19b245461a56c2a7]';
 
 -- function pgsync_generated.document_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of documents: what the policies say, for functions that run as another role.
@@ -1528,6 +1545,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.document_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1537,9 +1555,9 @@ BEGIN
     FROM public.documents AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id::bigint
-      AND organization_id = (SELECT pgsync.organization_id())
-      AND ('workspace:' || workspace_id = ANY ((SELECT pgsync.sync_groups())::text[]) OR 'inbox:' || owner_id = ANY ((SELECT pgsync.sync_groups())::text[]))
-      AND (((NOT secret) OR (owner_id = (SELECT pgsync.participant_id()))))
+      AND t.organization_id = (SELECT pgsync.organization_id())
+      AND ('workspace:' || t.workspace_id = ANY ((SELECT pgsync.sync_groups())::text[]) OR 'inbox:' || t.owner_id = ANY ((SELECT pgsync.sync_groups())::text[]))
+      AND (((NOT t.secret) OR (t.owner_id = (SELECT pgsync.participant_id()))))
   );
 END
 $function$;
@@ -1547,7 +1565,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_sees(text) IS '[pgsync model=documents hash=6d652fe397e19bba]';
+COMMENT ON FUNCTION pgsync_generated.document_sees(text) IS '[pgsync model=documents hash=107c21f04db17768]';
 
 -- function pgsync_generated.document_saw(jsonb)
 -- Whether the caller, whose identity has been set, saw a row of documents when it had these values: what the policies say of it, without grants.
@@ -1572,9 +1590,9 @@ BEGIN
       owner_id text,
       secret boolean
     )
-    WHERE organization_id = (SELECT pgsync.organization_id())
-      AND ('workspace:' || workspace_id = ANY ((SELECT pgsync.sync_groups())::text[]) OR 'inbox:' || owner_id = ANY ((SELECT pgsync.sync_groups())::text[]))
-      AND (((NOT secret) OR (owner_id = (SELECT pgsync.participant_id()))))
+    WHERE t.organization_id = (SELECT pgsync.organization_id())
+      AND ('workspace:' || t.workspace_id = ANY ((SELECT pgsync.sync_groups())::text[]) OR 'inbox:' || t.owner_id = ANY ((SELECT pgsync.sync_groups())::text[]))
+      AND (((NOT t.secret) OR (t.owner_id = (SELECT pgsync.participant_id()))))
   );
 END
 $function$;
@@ -1582,7 +1600,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_saw(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_saw(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_saw(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_saw(jsonb) IS '[pgsync model=documents hash=614741b29c990184]';
+COMMENT ON FUNCTION pgsync_generated.document_saw(jsonb) IS '[pgsync model=documents hash=b991aabdb72929a5]';
 
 -- function pgsync_generated.document_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -1839,6 +1857,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_create(p_id text, p_data json
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1916,7 +1935,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=1b6114dabd9b7632]';
+COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=62beddab3928edf5]';
 
 -- function pgsync_generated.folder_update(text, jsonb)
 -- Updates the given fields of a row of folders. Returns updated, or missing.
@@ -1928,6 +1947,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_update(p_id text, p_data json
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1961,7 +1981,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=ec8c4aebdae6f88b]';
+COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=2deaffb9c24533f1]';
 
 -- function pgsync_generated.folder_delete(text)
 -- Deletes a row of folders. Returns deleted, or missing.
@@ -1973,6 +1993,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -1987,7 +2008,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_delete(text) IS '[pgsync model=folders hash=4f03d78af47877f6]';
+COMMENT ON FUNCTION pgsync_generated.folder_delete(text) IS '[pgsync model=folders hash=6e7c3dfe5b2adada]';
 
 -- function pgsync_generated.folder_lock(text, boolean)
 -- Locks a row of folders until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -1998,6 +2019,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_lock(p_id text, p_exclusive b
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -2022,7 +2044,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_lock(text, boolean) IS '[pgsync model=folders hash=7be78f64a1aadcf8]';
+COMMENT ON FUNCTION pgsync_generated.folder_lock(text, boolean) IS '[pgsync model=folders hash=fc758d5bef03f761]';
 
 -- function pgsync_generated.folder_texts(text, text[])
 -- Values of a row of folders by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -2034,6 +2056,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_texts(p_id text, p_fields tex
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -2058,7 +2081,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_texts(text, text[]) IS '[pgsync model=folders hash=cc1defcc7634d68a]';
+COMMENT ON FUNCTION pgsync_generated.folder_texts(text, text[]) IS '[pgsync model=folders hash=0c0530a40f19ed1f]';
 
 -- function pgsync_generated.folder_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of folders: what the policies say, for functions that run as another role.
@@ -2069,6 +2092,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.folder_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -2078,7 +2102,7 @@ BEGIN
     FROM public.folder_list AS t
     WHERE t.tenant = pgsync.organization_id()
     AND t.id = p_id::uuid
-      AND tenant = (SELECT pgsync.organization_id())
+      AND t.tenant = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -2087,7 +2111,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_sees(text) IS '[pgsync model=folders hash=4a9247225f77de32]';
+COMMENT ON FUNCTION pgsync_generated.folder_sees(text) IS '[pgsync model=folders hash=9c9efefb6386740f]';
 
 -- function pgsync_generated.folder_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -2300,6 +2324,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_create(p_id text, p_data 
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -2402,7 +2427,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=f1639ac7a411805d]';
+COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=d1903bd7690c3a66]';
 
 -- function pgsync_generated.membership_update(text, jsonb)
 -- Updates the given fields of a row of memberships. Returns updated, or missing.
@@ -2414,6 +2439,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_update(p_id text, p_data 
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -2460,7 +2486,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=d8047a4702aeb3bf]';
+COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=dc1077011d8f28ea]';
 
 -- function pgsync_generated.membership_delete(text)
 -- Deletes a row of memberships. Returns deleted, or missing.
@@ -2472,6 +2498,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.memberships AS t
   WHERE t.organization_id = pgsync.organization_id()
@@ -2483,7 +2510,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_delete(text) IS '[pgsync model=memberships hash=8af9a3fc96459bf3]';
+COMMENT ON FUNCTION pgsync_generated.membership_delete(text) IS '[pgsync model=memberships hash=0d918a49dce28a8d]';
 
 -- function pgsync_generated.membership_lock(text, boolean)
 -- Locks a row of memberships until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -2494,6 +2521,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_lock(p_id text, p_exclusi
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -2515,7 +2543,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_lock(text, boolean) IS '[pgsync model=memberships hash=59183633cae0f9db]';
+COMMENT ON FUNCTION pgsync_generated.membership_lock(text, boolean) IS '[pgsync model=memberships hash=376ae46fc9725821]';
 
 -- function pgsync_generated.membership_texts(text, text[])
 -- Values of a row of memberships by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -2527,6 +2555,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_texts(p_id text, p_fields
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -2551,7 +2580,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_texts(text, text[]) IS '[pgsync model=memberships hash=f83cd84416768a26]';
+COMMENT ON FUNCTION pgsync_generated.membership_texts(text, text[]) IS '[pgsync model=memberships hash=bf9a146c42409ba3]';
 
 -- function pgsync_generated.membership_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of memberships: what the policies say, for functions that run as another role.
@@ -2562,13 +2591,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
     FROM public.memberships AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -2577,7 +2607,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_sees(text) IS '[pgsync model=memberships hash=4ca5af757d0856b1]';
+COMMENT ON FUNCTION pgsync_generated.membership_sees(text) IS '[pgsync model=memberships hash=baab060f02462e02]';
 
 -- function pgsync_generated.membership_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -2788,6 +2818,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_create(p_id text, p_data json
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -2859,7 +2890,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=1f4996c6f893918a]';
+COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=2340dea67a1fdc11]';
 
 -- function pgsync_generated.person_update(text, jsonb)
 -- Updates the given fields of a row of persons. Returns updated, or missing.
@@ -2871,6 +2902,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_update(p_id text, p_data json
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -2889,7 +2921,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_update(text, jsonb) IS '[pgsync model=persons hash=b3806ea621996071]';
+COMMENT ON FUNCTION pgsync_generated.person_update(text, jsonb) IS '[pgsync model=persons hash=ff6f0c2c99b94b57]';
 
 -- function pgsync_generated.person_delete(text)
 -- Deletes a row of persons. Returns deleted, or missing.
@@ -2901,6 +2933,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -2915,7 +2948,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_delete(text) IS '[pgsync model=persons hash=19e41841664d512d]';
+COMMENT ON FUNCTION pgsync_generated.person_delete(text) IS '[pgsync model=persons hash=2461e93b7ce03e53]';
 
 -- function pgsync_generated.person_lock(text, boolean)
 -- Locks a row of persons until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -2926,6 +2959,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_lock(p_id text, p_exclusive b
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -2950,7 +2984,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_lock(text, boolean) IS '[pgsync model=persons hash=e68ebda9fd755fc2]';
+COMMENT ON FUNCTION pgsync_generated.person_lock(text, boolean) IS '[pgsync model=persons hash=278612590e57a3f8]';
 
 -- function pgsync_generated.person_texts(text, text[])
 -- Values of a row of persons by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -2962,6 +2996,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_texts(p_id text, p_fields tex
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -2985,7 +3020,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_texts(text, text[]) IS '[pgsync model=persons hash=c75d2de0d42d70ba]';
+COMMENT ON FUNCTION pgsync_generated.person_texts(text, text[]) IS '[pgsync model=persons hash=08f832a1a4d22d54]';
 
 -- function pgsync_generated.person_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of persons: what the policies say, for functions that run as another role.
@@ -2996,6 +3031,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.person_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -3005,7 +3041,7 @@ BEGIN
     FROM public.persons AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id::uuid
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -3014,7 +3050,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_sees(text) IS '[pgsync model=persons hash=7044f38147e917a6]';
+COMMENT ON FUNCTION pgsync_generated.person_sees(text) IS '[pgsync model=persons hash=adec20e37ca13f8f]';
 
 -- function pgsync_generated.person_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -3270,6 +3306,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_create(p_id text, p_data
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -3428,7 +3465,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=4ce7a72387db61da]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=6fcb195558a4bc7d]';
 
 -- function pgsync_generated.type_sample_update(text, jsonb)
 -- Updates the given fields of a row of samples. Returns updated, or missing.
@@ -3440,6 +3477,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_update(p_id text, p_data
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -3482,7 +3520,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) IS '[pgsync model=samples hash=1228edd4eb67a57a]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) IS '[pgsync model=samples hash=0908422e37358466]';
 
 -- function pgsync_generated.type_sample_delete(text)
 -- Deletes a row of samples. Returns deleted, or missing.
@@ -3494,6 +3532,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.samples AS t
   WHERE t.organization_id = pgsync.organization_id()
@@ -3505,7 +3544,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_delete(text) IS '[pgsync model=samples hash=dc1a780a95c74cd0]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_delete(text) IS '[pgsync model=samples hash=e98f39319dc30bcd]';
 
 -- function pgsync_generated.type_sample_lock(text, boolean)
 -- Locks a row of samples until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -3516,6 +3555,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_lock(p_id text, p_exclus
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -3537,7 +3577,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_lock(text, boolean) IS '[pgsync model=samples hash=fd868760a6cb76f2]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_lock(text, boolean) IS '[pgsync model=samples hash=f8103578b93e745f]';
 
 -- function pgsync_generated.type_sample_texts(text, text[])
 -- Values of a row of samples by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -3549,6 +3589,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_texts(p_id text, p_field
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -3597,7 +3638,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_texts(text, text[]) IS '[pgsync model=samples hash=456f7fe8ba2c2b56]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_texts(text, text[]) IS '[pgsync model=samples hash=077e89cac3dca6b4]';
 
 -- function pgsync_generated.type_sample_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of samples: what the policies say, for functions that run as another role.
@@ -3608,13 +3649,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
     FROM public.samples AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -3623,7 +3665,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_sees(text) IS '[pgsync model=samples hash=3f7f79e7fe05405d]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_sees(text) IS '[pgsync model=samples hash=19a09b9fb5d4facb]';
 
 -- function pgsync_generated.type_sample_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -4005,6 +4047,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_create(p_id text, p_data jsonb
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -4079,7 +4122,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=de91ec2dd2bae15f]';
+COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=fb869350aba37038]';
 
 -- function pgsync_generated.watch_update(text, jsonb)
 -- Updates the given fields of a row of watches. Returns updated, or missing.
@@ -4091,6 +4134,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_update(p_id text, p_data jsonb
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -4109,7 +4153,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_update(text, jsonb) IS '[pgsync model=watches hash=7a9e7693e180cf5f]';
+COMMENT ON FUNCTION pgsync_generated.watch_update(text, jsonb) IS '[pgsync model=watches hash=fc342dc22d08ea4f]';
 
 -- function pgsync_generated.watch_delete(text)
 -- Deletes a row of watches. Returns deleted, or missing.
@@ -4121,6 +4165,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.watches AS t
   WHERE t.organization_id = pgsync.organization_id()
@@ -4132,7 +4177,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_delete(text) IS '[pgsync model=watches hash=89c5bae621e0a09b]';
+COMMENT ON FUNCTION pgsync_generated.watch_delete(text) IS '[pgsync model=watches hash=138582a8c8b31e6a]';
 
 -- function pgsync_generated.watch_lock(text, boolean)
 -- Locks a row of watches until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -4143,6 +4188,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_lock(p_id text, p_exclusive bo
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -4164,7 +4210,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_lock(text, boolean) IS '[pgsync model=watches hash=8f6e307272317bda]';
+COMMENT ON FUNCTION pgsync_generated.watch_lock(text, boolean) IS '[pgsync model=watches hash=41bfacb125fb206d]';
 
 -- function pgsync_generated.watch_texts(text, text[])
 -- Values of a row of watches by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -4176,6 +4222,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_texts(p_id text, p_fields text
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -4200,7 +4247,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_texts(text, text[]) IS '[pgsync model=watches hash=1cabb55c8635bad4]';
+COMMENT ON FUNCTION pgsync_generated.watch_texts(text, text[]) IS '[pgsync model=watches hash=7f39136a1e47ce76]';
 
 -- function pgsync_generated.watch_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of watches: what the policies say, for functions that run as another role.
@@ -4211,13 +4258,14 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
     FROM public.watches AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-      AND organization_id = (SELECT pgsync.organization_id())
+      AND t.organization_id = (SELECT pgsync.organization_id())
       AND (SELECT pgsync.holds_group('org:' || pgsync.organization_id()))
   );
 END
@@ -4226,7 +4274,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_sees(text) IS '[pgsync model=watches hash=47a43994cd4df6da]';
+COMMENT ON FUNCTION pgsync_generated.watch_sees(text) IS '[pgsync model=watches hash=e88444c32ec2a7ee]';
 
 -- function pgsync_generated.watch_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -4439,6 +4487,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_create(p_id text, p_data j
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
   v_field text;
@@ -4513,7 +4562,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=5137847fda123515]';
+COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=9e7f16db8e32f6fd]';
 
 -- function pgsync_generated.workspace_update(text, jsonb)
 -- Updates the given fields of a row of workspaces. Returns updated, or missing.
@@ -4525,6 +4574,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_update(p_id text, p_data j
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
@@ -4543,7 +4593,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_update(text, jsonb) IS '[pgsync model=workspaces hash=c7b86bb1412970bf]';
+COMMENT ON FUNCTION pgsync_generated.workspace_update(text, jsonb) IS '[pgsync model=workspaces hash=c8dc416690a56a4f]';
 
 -- function pgsync_generated.workspace_delete(text)
 -- Deletes a row of workspaces. Returns deleted, or missing.
@@ -4555,6 +4605,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_delete(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   DELETE FROM public.workspaces AS t
   WHERE t.organization_id = pgsync.organization_id()
@@ -4566,7 +4617,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_delete(text) IS '[pgsync model=workspaces hash=ea508475c222f429]';
+COMMENT ON FUNCTION pgsync_generated.workspace_delete(text) IS '[pgsync model=workspaces hash=21a4e20fd72a981d]';
 
 -- function pgsync_generated.workspace_lock(text, boolean)
 -- Locks a row of workspaces until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -4577,6 +4628,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_lock(p_id text, p_exclusiv
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   IF p_exclusive THEN
     PERFORM
@@ -4598,7 +4650,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_lock(text, boolean) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_lock(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_lock(text, boolean) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_lock(text, boolean) IS '[pgsync model=workspaces hash=df9963e6ec7dca44]';
+COMMENT ON FUNCTION pgsync_generated.workspace_lock(text, boolean) IS '[pgsync model=workspaces hash=375da1f368404929]';
 
 -- function pgsync_generated.workspace_texts(text, text[])
 -- Values of a row of workspaces by field, as their types print them: {"field": text or null, ..}; null when there is no such row for the
@@ -4610,6 +4662,7 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_texts(p_id text, p_fields 
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN (
     SELECT pg_catalog.jsonb_object_agg(v.field, v.value)
@@ -4634,7 +4687,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_texts(text, text[]) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_texts(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_texts(text, text[]) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_texts(text, text[]) IS '[pgsync model=workspaces hash=19c6944799e2cc6a]';
+COMMENT ON FUNCTION pgsync_generated.workspace_texts(text, text[]) IS '[pgsync model=workspaces hash=e60741659bce66c8]';
 
 -- function pgsync_generated.workspace_sees(text)
 -- Whether the caller, whose identity has been set, sees a row of workspaces: what the policies say, for functions that run as another role.
@@ -4645,14 +4698,15 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_sees(p_id text)
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 BEGIN
   RETURN EXISTS (
     SELECT
     FROM public.workspaces AS t
     WHERE t.organization_id = pgsync.organization_id()
     AND t.id = p_id
-      AND organization_id = (SELECT pgsync.organization_id())
-      AND 'workspace:' || id = ANY ((SELECT pgsync.sync_groups())::text[])
+      AND t.organization_id = (SELECT pgsync.organization_id())
+      AND 'workspace:' || t.id = ANY ((SELECT pgsync.sync_groups())::text[])
   );
 END
 $function$;
@@ -4660,7 +4714,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_sees(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_sees(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_sees(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_sees(text) IS '[pgsync model=workspaces hash=b5d1e799056d32da]';
+COMMENT ON FUNCTION pgsync_generated.workspace_sees(text) IS '[pgsync model=workspaces hash=64ec81aa5c58ad9e]';
 
 -- function pgsync_generated.workspace_saw(jsonb)
 -- Whether the caller, whose identity has been set, saw a row of workspaces when it had these values: what the policies say of it, without grants.
@@ -4683,8 +4737,8 @@ BEGIN
       id text,
       organization_id text
     )
-    WHERE organization_id = (SELECT pgsync.organization_id())
-      AND 'workspace:' || id = ANY ((SELECT pgsync.sync_groups())::text[])
+    WHERE t.organization_id = (SELECT pgsync.organization_id())
+      AND 'workspace:' || t.id = ANY ((SELECT pgsync.sync_groups())::text[])
   );
 END
 $function$;
@@ -4692,7 +4746,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_saw(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_saw(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_saw(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_saw(jsonb) IS '[pgsync model=workspaces hash=7ab307072681ef7d]';
+COMMENT ON FUNCTION pgsync_generated.workspace_saw(jsonb) IS '[pgsync model=workspaces hash=0a38855ac52fb355]';
 
 -- function pgsync_generated.workspace_diagnose(jsonb)
 -- Which fields of the data do not convert to their column's type, and why: [{"field", "message"}, ..]. Only runs after an error.
@@ -7459,8 +7513,8 @@ AS $function$
     t.id::text,
     'workspace:' || t.workspace_id::text
   FROM public.memberships AS t
-  WHERE t.organization_id = p_organization
-    AND t.person_id = pgsync_private.as_uuid(p_participant)
+  WHERE t.organization_id = edges.p_organization
+    AND t.person_id = pgsync_private.as_uuid(edges.p_participant)
     AND t.workspace_id IS NOT NULL
   UNION ALL
   SELECT
@@ -7468,15 +7522,15 @@ AS $function$
     t.id::text,
     'workspace:' || t.workspace_id::text
   FROM public.watches AS t
-  WHERE t.organization_id = p_organization
-    AND t.watcher_id = pgsync_private.as_integer(p_participant)
+  WHERE t.organization_id = edges.p_organization
+    AND t.watcher_id = pgsync_private.as_integer(edges.p_participant)
     AND t.workspace_id IS NOT NULL
 $function$;
 
 ALTER FUNCTION pgsync_generated.edges(text, text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.edges(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.edges(text, text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=47af6823263bbd6a]';
+COMMENT ON FUNCTION pgsync_generated.edges(text, text) IS '[pgsync hash=10d9aff9b4417737]';
 
 -- function pgsync_generated.edge_kinds()
 -- The kinds of the sync groups that memberships can grant.

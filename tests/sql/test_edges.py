@@ -152,7 +152,7 @@ def test_memberships_are_found_by_index(shared: World) -> None:
     writer.execute("SET ROLE pgsync_writer")
     writer.execute("SELECT set_config('pgsync.organization_id', 'acme', false)")
     body = shared.sql("SELECT prosrc FROM pg_proc WHERE proname = 'edges'")[0]
-    query = body.replace("p_organization", "'acme'").replace("p_participant", "'ada'")
+    query = body.replace("edges.p_organization", "'acme'").replace("edges.p_participant", "'ada'")
     plan = "\n".join(row[0] for row in writer.execute(f"EXPLAIN {query}").fetchall())
     assert re.search(r"Index Cond: .*person_id", plan), plan
 

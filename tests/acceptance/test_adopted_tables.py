@@ -1,0 +1,212 @@
+"""Tables of an application, with any names and types, over HTTP and on a socket, from the schema that pull wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import orjson
+import pytest
+
+from pgsync.cli import main
+from pgsync.gateway import serve
+from tests import postgres
+from tests.acceptance.conftest import Client, World, config_of, until
+
+# citext as its extension makes it, on functions that every server has.
+CITEXT: Final = """
+CREATE TYPE public.citext;
+CREATE FUNCTION public.citextin(cstring) RETURNS public.citext LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION public.citextout(public.citext) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE public.citext (INPUT = public.citextin, OUTPUT = public.citextout, LIKE = text, CATEGORY = 'S');
+CREATE CAST (public.citext AS text) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (text AS public.citext) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE FUNCTION public.citext_eq(a public.citext, b public.citext) RETURNS boolean LANGUAGE sql IMMUTABLE STRICT
+  RETURN lower(a::text) = lower(b::text);
+CREATE OPERATOR public.= (LEFTARG = public.citext, RIGHTARG = public.citext, FUNCTION = public.citext_eq);
+"""
+TYPES: Final = """
+CREATE SCHEMA "Shop's";
+CREATE TYPE public."Mood" AS ENUM ('ok', 'Not ok', 'it''s');
+CREATE DOMAIN public.percent AS integer CHECK (VALUE BETWEEN 0 AND 100);
+CREATE DOMAIN public.email AS text CHECK (VALUE LIKE '%@%');
+"""
+# Of each column: its name, its type, a value as it is sent, as it comes back, and another one.
+COLUMNS: Final[tuple[tuple[str, str, Any, Any, Any], ...]] = (
+    ("select", "text", "from", "from", "where"),
+    ("order", "integer", -7, -7, 2147483647),
+    ("user", "character varying(10)", "ünï", "ünï", ""),
+    ("Mixed Case", "character(4)", "ab", "ab  ", "abcd"),
+    ("table", "smallint", 3, 3, -32768),
+    ("group", "bigint", "9007199254740993", "9007199254740993", 12),
+    ("quote\"d", "boolean", True, True, False),
+    ("new", "numeric", "12345678901234567890.5", "12345678901234567890.5", 1),
+    ("old", "numeric(8,2)", 1.005, 1.01, 999999.99),
+    ("data", "real", 0.1, 0.1, -1.5),
+    ("id2", "double precision", 1e300, 1e300, 0.1),
+    ("p_data", "uuid", "11111111-1111-4111-8111-111111111111", "11111111-1111-4111-8111-111111111111", None),
+    ("p_id", "date", "2026-02-28", "2026-02-28", "0001-01-01"),
+    ("v_ignored", "timestamp with time zone", "2026-01-02T03:04:05+02:00", "2026-01-02T01:04:05.000Z", None),
+    ("found", "timestamp without time zone", "2026-01-02T03:04:05.123456", "2026-01-02T03:04:05.123456", None),
+    ("t", "json", {"b": [1, None], "a": "x"}, {"b": [1, None], "a": "x"}, [1]),
+    ("été", "jsonb", {"b": 1, "a": {"c": "ü"}}, {"a": {"c": "ü"}, "b": 1}, "text"),
+    ("bl%sob", "bytea", "AAH/", "AAH/", ""),
+    ("mood", 'public."Mood"', "Not ok", "Not ok", "it's"),
+    ("share", "public.percent", 100, 100, 0),
+    ("mail", "public.email", "a@b", "a@b", "c@d"),
+    ("nick", "public.citext", "Ada", "Ada", "ADA"),
+    ("host", "inet", "10.0.0.1", "10.0.0.1", "::1"),
+    ("tags", "text[]", ["a", None, 'q"uote', ""], ["a", None, 'q"uote', ""], []),
+    ("numbers", "integer[]", [1, None, -3], [1, None, -3], []),
+    ("sums", "numeric(6,2)[]", [1.5, 2], [1.5, 2], None),
+    ("names", "character varying(4)[]", ["abcd"], ["abcd"], None),
+    ("refs", "uuid[]", ["11111111-1111-4111-8111-111111111111"], ["11111111-1111-4111-8111-111111111111"], None),
+)  # fmt: skip
+UNFILTERED: Final = ("json", "jsonb", "bytea", "public.email")
+PARAMETERS: Final = ("order", "limit", "where")  # of lists: a field of this name is filtered by with `where`
+KEYS: Final = {
+    "Whole": ("integer", "12"),
+    "Long": ("bigint", "9007199254740993"),
+    "Random": ("uuid", "22222222-2222-4222-8222-222222222222"),
+    "Word": ("character varying(20)", "Ein Wort/ü"),
+}
+
+
+def pgsync(*arguments: str) -> str:
+    """Runs a command that has to succeed; what it prints."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0, err.getvalue()
+    return out.getvalue()
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@pytest.fixture
+async def shop(database: postgres.Database, tmp_path: Path) -> AsyncIterator[World]:
+    """A gateway on the tables, with exactly the schema that pull wrote of them."""
+    columns = ", ".join(f"{identifier(name)} {type_name}" for name, type_name, *_ in COLUMNS)
+    database.execute(
+        f'{CITEXT}{TYPES} CREATE TABLE "Shop\'s"."Order" ("Id" text PRIMARY KEY, "Tenant Id" text NOT NULL, {columns});'
+        + "".join(
+            f'CREATE TABLE "Shop\'s"."{name}" ("Tenant Id" text NOT NULL, "Key" {type_name} PRIMARY KEY, "Note" text,'
+            f' "of" {type_name} REFERENCES "Shop\'s"."{name}" ON DELETE CASCADE);'
+            for name, (type_name, _) in KEYS.items()
+        )
+    )
+    schema = tmp_path / "schema.py"
+    where = ("--database-url", database.dsn)
+    schema.write_text(pgsync("pull", *where, "--namespace", "Shop's", "--tenant", "Tenant Id"))
+    pgsync("push", str(schema), *where)
+    async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
+        yield World(gateway, database, session)
+
+
+async def fields_of(client: Client, key: str, columns: dict[str, Any]) -> dict[str, str]:
+    """The field of each column, as the OpenAPI document's model would have it: found by writing one row with SQL."""
+    row = await client.row(key, "probe")
+    assert row is not None
+    names = [name for name in row if name not in ("id", "organizationId")]
+    assert len(names) == len(columns), names
+    return dict(zip(columns, names, strict=True))
+
+
+async def test_each_type_is_written_read_listed_and_streamed_under_any_name(shop: World) -> None:
+    ada, eve = shop.client(), shop.client("other")
+    shop.database.execute("""INSERT INTO "Shop's"."Order" ("Id", "Tenant Id") VALUES ('probe', 'acme')""")
+    fields = await fields_of(ada, "order", {name: None for name, *_ in COLUMNS})
+    async with ada.socket() as socket:
+        await socket.sync()
+        sent = {fields[name]: value for name, _, value, _, _ in COLUMNS}
+        back = {fields[name]: value for name, _, _, value, _ in COLUMNS}
+        other = {fields[name]: value for name, _, _, _, value in COLUMNS}
+        made = await ada.create("order", "o/1", sent)
+        assert made.status == 200, made.body
+        row = await ada.row("order", quote("o/1", safe=""))
+        assert {name: row[name] for name in back} == back
+        for name, type_name, *_ in COLUMNS:
+            if type_name in UNFILTERED or type_name.endswith("[]"):
+                continue
+            field, value = fields[name], back[fields[name]]
+            query = urlencode({field: str(value).lower() if isinstance(value, bool) else str(value)})
+            if field in PARAMETERS:
+                query = urlencode({"where": orjson.dumps([field, value])})
+            listed = await ada.get(f"/api/v1/models/order?{query}")
+            assert listed.status == 200, (name, listed.body)
+            assert [found["id"] for found in listed.json["data"]] == ["o/1"], (name, type_name)
+        changed = await ada.update("order", quote("o/1", safe=""), other)
+        assert changed.status == 200, changed.body
+        after = await ada.row("order", quote("o/1", safe=""))
+        told = [d for d in await deltas_of(socket, 2) if d["modelId"] == "o/1"]
+        assert [{k: v for k, v in d["data"].items() if k in back} for d in told] == [
+            back,
+            {k: v for k, v in after.items() if k in back},
+        ]
+        for name, type_name, _, _, value in COLUMNS:
+            if value is not None and type_name not in ("character(4)", "public.percent"):
+                assert after[fields[name]] == value, (name, type_name)
+    assert (await eve.get("/api/v1/models/order")).json["data"] == []
+
+
+async def deltas_of(socket: Any, count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+
+    async def enough() -> bool:
+        payload = await socket.wait_for("delta")
+        found.extend(payload.get("deltas", [payload]) if isinstance(payload, dict) else payload)
+        return len(found) >= count
+
+    await until(enough, f"{count} deltas")
+    return found
+
+
+@pytest.mark.parametrize("name", KEYS)
+async def test_rows_are_found_by_a_key_of_any_type(shop: World, name: str) -> None:
+    ada, eve = shop.client(), shop.client("other")
+    model, row_id = name.lower(), KEYS[name][1]
+    path = quote(row_id, safe="")
+    async with ada.socket() as socket:
+        await socket.sync()
+        made = await ada.create(model, row_id, {"note": "x"})
+        assert made.status == 200, made.body
+        row = await ada.row(model, path)
+        assert (str(row["id"]), row["note"], row["of"]) == (row_id, "x", None)
+        again = await ada.create(model, row_id, {"note": "again"})
+        assert again.status == 200
+        assert (await ada.update(model, path, {"note": "y", "of": row["id"]})).status == 200
+        listed = (await ada.get(f"/api/v1/models/{model}?{urlencode({'of': row_id, 'note': 'y'})}")).json["data"]
+        assert [found["id"] for found in listed] == [row["id"]]
+        assert (await eve.update(model, path, {"note": "z"})).error[:2] == (404, "mutate_update_entity_not_found")
+        assert (await eve.create(model, row_id, {"note": "z"})).status == 409
+        assert (await ada.delete(model, path)).status == 200
+        told = await deltas_of(socket, 3)
+    assert [(d["actionType"], d["modelId"]) for d in told] == [("I", row_id), ("U", row_id), ("D", row_id)]
+    assert (await ada.get(f"/api/v1/models/{model}/{path}")).json["data"] is None
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "code"),
+    [
+        ("order", 2147483648, "column_type_mismatch"),
+        ("group", "9223372036854775808", "column_type_mismatch"),
+        ("host", "nowhere", "column_type_mismatch"),
+        ("refs", ["x"], "column_type_mismatch"),
+        ("mood", "bad", "check_violation"),
+        ("share", 101, "check_violation"),
+        ("mail", "nobody", "check_violation"),
+    ],
+)
+async def test_value_that_its_column_does_not_take_is_refused_by_name(
+    shop: World, column: str, value: object, code: str
+) -> None:
+    ada = shop.client()
+    assert (await ada.create("order", "o2", {column: value})).error == (400, code, column)
+    assert (await ada.get("/api/v1/models/order/o2")).json["data"] is None
