@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.claim_lane(p_scope text, p_model text, p_id text)
   RETURNS text
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off'

@@ -2,14 +2,14 @@
 CREATE OR REPLACE FUNCTION pgsync_private.shown_claims(p_claims pgsync_private.claim[])
   RETURNS pgsync_private.claim[]
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
   v_identity jsonb := pgsync_private.current_identity();
   v_claim pgsync_private.claim;
-  v_shown pgsync_private.claim[] := '{}';
+  v_shown pgsync_private.claim[] := ARRAY[]::pgsync_private.claim[];
   v_nobody pgsync_private.claim;
 BEGIN
   FOREACH v_claim IN ARRAY p_claims
