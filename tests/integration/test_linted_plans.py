@@ -24,7 +24,7 @@ from tests.postgres import Database, Server
 
 BY_HAND: Mapping[str, Mapping[str, object]] = {
     "audit/auditor.sql": {"role": "auditor"},
-    "audit/described.sql": {"entries": "audit/entries.sql"},
+    "audit/described.sql": {"entries": "audit/row.sql"},
     "connect/replication_role.sql": {"role": "rds_replication"},
     "push/lock.sql": {"table": "public.tasks", "mode": "ACCESS EXCLUSIVE", "nowait": True},
 }
