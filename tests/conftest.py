@@ -62,8 +62,5 @@ def server(request: pytest.FixtureRequest) -> Iterator[postgres.Server]:
 @pytest.fixture
 def database(server: postgres.Server) -> Iterator[postgres.Database]:
     """An empty database of this test's own; it and its slots are dropped at the end."""
-    created = server.create_database()
-    try:
+    with server.lend() as created:
         yield created
-    finally:
-        created.drop()

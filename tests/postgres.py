@@ -88,6 +88,15 @@ class Server:
             connection.execute(statement)
         return Database(server=self, name=name)
 
+    @contextlib.contextmanager
+    def lend(self, *, template: Database | None = None) -> Iterator[Database]:
+        """A new database, empty or a copy of `template`, that is dropped when the block ends."""
+        database = self.create_database(template=None if template is None else template.name)
+        try:
+            yield database
+        finally:
+            database.drop()
+
 
 @dataclass(frozen=True, slots=True)
 class Database:

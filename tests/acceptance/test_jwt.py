@@ -22,6 +22,7 @@ from pgsync.gateway import serve
 from tests import postgres
 from tests.acceptance import contract
 from tests.acceptance.conftest import Client, World, config_of
+from tests.credentials import create_credential
 
 ISSUER: Final = "https://login.example"
 SECRET: Final = "a secret that is at least 32 bytes long"
@@ -92,21 +93,8 @@ async def test_bearer_of_a_token_mints_and_revokes_nothing(world: World) -> None
     body = {"participantKind": "agent", "wideScope": True}
     assert (await client.call("POST", "/api/v1/capabilities", body)).error[:2] == (403, "server_side_only")
     assert (await client.call("POST", "/api/schema", {"schema": {}})).error[:2] == (403, "forbidden")
-    ((capability_id,),) = world.database.execute(
-        "SELECT pgsync.create_credential_v1(%s::jsonb) ->> 'capabilityId'",
-        [
-            orjson.dumps(
-                {
-                    "keyHash": "00" * 32,
-                    "keyKind": "rk",
-                    "organizationId": "acme",
-                    "participantKind": "agent",
-                    "participantId": "bot",
-                }
-            ).decode()
-        ],
-    )
-    path = f"/api/v1/capabilities/{capability_id}"
+    _, theirs = create_credential(world.database, kind="rk", participant="bot")
+    path = f"/api/v1/capabilities/{theirs['capabilityId']}"
     assert (await client.call("DELETE", path)).error[:2] == (404, "capability_not_found")
     assert (await client.get(path)).error[:2] == (404, "capability_not_found")
 

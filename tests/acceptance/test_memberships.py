@@ -62,23 +62,21 @@ def without_grants() -> Schema:
 
 @pytest.fixture(scope="module")
 def shared_template(server: postgres.Server) -> Iterator[postgres.Database]:
-    database = server.create_database()
-    push(database.dsn, SCHEMA)
-    yield database
-    database.drop()
+    with server.lend() as database:
+        push(database.dsn, SCHEMA)
+        yield database
 
 
 @pytest.fixture
 def shared(server: postgres.Server, shared_template: postgres.Database) -> Iterator[postgres.Database]:
     """Workspaces w1 and w2 of acme with a document each, and w1 of globex with another."""
-    database = server.create_database(template=shared_template.name)
-    for organization, workspace in (("acme", "w1"), ("acme", "w2"), ("globex", "w1")):
-        database.execute(
-            "INSERT INTO workspaces (organization_id, id, name) VALUES (%s, %s, 'x')", (organization, workspace)
-        )
-        write(database, organization, f"{organization}-{workspace}", workspace)
-    yield database
-    database.drop()
+    with server.lend(template=shared_template) as database:
+        for organization, workspace in (("acme", "w1"), ("acme", "w2"), ("globex", "w1")):
+            database.execute(
+                "INSERT INTO workspaces (organization_id, id, name) VALUES (%s, %s, 'x')", (organization, workspace)
+            )
+            write(database, organization, f"{organization}-{workspace}", workspace)
+        yield database
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from pgsync.gateway import serve
-from pgsync.push import install, push
+from pgsync.push import push
 from pgsync.schema import Model, Schema
 from tests import postgres
 from tests.acceptance import contract
@@ -33,21 +33,16 @@ class Note(Model, conflict={"user": "overwrite", "agent": "notify", "system": "r
 
 @pytest.fixture(scope="module")
 def prepared(server: postgres.Server) -> Iterator[postgres.Database]:
-    database = server.create_database()
-    install(database.dsn)
-    push(database.dsn, Schema(Task, Note))
-    yield database
-    database.drop()
+    with server.lend() as database:
+        push(database.dsn, Schema(Task, Note))
+        yield database
 
 
 @pytest.fixture
 async def world(server: postgres.Server, prepared: postgres.Database) -> AsyncIterator[World]:
-    database = server.create_database(template=prepared.name)
-    try:
+    with server.lend(template=prepared) as database:
         async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
             yield World(gateway, database, session)
-    finally:
-        database.drop()
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
-from psycopg.types.json import Jsonb
 
-from pgsync import keys, names
+from pgsync import names
 from tests import postgres
 from tests.acceptance.conftest import LIMIT_SECONDS, Client, Socket, new_key, until
+from tests.credentials import create_credential
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 60.0  # three interpreters on a busy machine
@@ -56,16 +56,7 @@ class Workers:
 
     def new_credential(self, participant: str) -> str:
         """A secret key of the organization acme."""
-        key = keys.generate("sk")
-        request = {
-            "keyHash": keys.digest(key).hex(),
-            "keyKind": "sk",
-            "organizationId": "acme",
-            "participantKind": "system",
-            "participantId": participant,
-        }
-        self.database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request)])
-        return key
+        return create_credential(self.database, participant=participant)[0]
 
     async def create(self, client: Client, row_id: str) -> None:
         """Creates a task, and retries as a client does whose connection breaks."""

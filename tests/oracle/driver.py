@@ -26,6 +26,7 @@ from pgsync.dev.embedded import EmbeddedPostgres
 from pgsync.push import push
 from pgsync.schema import load_schema
 from tests import postgres
+from tests.credentials import create_credential
 from tests.oracle import writers
 from tests.oracle.check import Checker, Counts, Echo
 from tests.oracle.follower import Follower
@@ -210,19 +211,19 @@ class Run:
         self.database.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {tables} TO {self.role}")
 
     def _credential(self, identity: Identity, *, key_kind: keys.KeyKind, operations: list[str]) -> tuple[str, str]:
-        key = keys.generate(key_kind)
-        request = {
-            "keyHash": keys.digest(key).hex(),
-            "keyKind": key_kind,
-            "organizationId": identity.organization,
-            "participantKind": identity.kind,
-            "participantId": identity.id,
-            "operations": operations,
-        }
-        if not identity.follows:  # groups that are given by name are all
-            request["syncGroups"] = sorted(identity.groups)
-        (row,) = self.database.execute("SELECT pgsync.create_credential_v1(%s)", [Jsonb(request)])
-        return key, row[0]["capabilityId"]
+        more: dict[str, Any] = (
+            {} if identity.follows else {"syncGroups": sorted(identity.groups)}
+        )  # groups given by name are all
+        key, made = create_credential(
+            self.database,
+            organization=identity.organization,
+            kind=key_kind,
+            participant=identity.id,
+            participantKind=identity.kind,
+            operations=operations,
+            **more,
+        )
+        return key, str(made["capabilityId"])
 
     def _groups(self, rng: random.Random, organization: str) -> frozenset[str]:
         """Some of everything that a row can belong to."""

@@ -141,10 +141,9 @@ def refused(answer: Any) -> Refusal:
 
 
 def _template(server: Server, name: str) -> Iterator[Database]:
-    database = server.create_database()
-    push(database.dsn, schema_of(name))
-    yield database
-    database.drop()
+    with server.lend() as database:
+        push(database.dsn, schema_of(name))
+        yield database
 
 
 @pytest.fixture(scope="session")
@@ -160,13 +159,10 @@ def wide_template(server: Server) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def rich(server: Server) -> Iterator[Database]:
     """A database with the schema of tests/sql/rich.py, for tests that leave it as it is."""
-    database = server.create_database()
-    try:
+    with server.lend() as database:
         database.execute(BEFORE)
         push(database.dsn, SCHEMA)
         yield database
-    finally:
-        database.drop()
 
 
 def _copy(server: Server, template: Database) -> Iterator[World]:

@@ -35,11 +35,8 @@ VERSIONS = (
 @pytest.fixture
 def other(server: Server) -> Iterator[Database]:
     """A second database."""
-    created = server.create_database()
-    try:
+    with server.lend() as created:
         yield created
-    finally:
-        created.drop()
 
 
 def first() -> Schema:

@@ -13,7 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from pgsync import keys, names
-from pgsync.push import install, push
+from pgsync.push import push
 from pgsync.schema import load_schema
 from tests import postgres
 from tests.credentials import create_credential
@@ -24,20 +24,15 @@ WRITES: Final = ["task.read", "task.update"]
 
 @pytest.fixture(scope="module")
 def template(server: postgres.Server) -> Iterator[postgres.Database]:
-    prepared = server.create_database()
-    install(prepared.dsn)
-    push(prepared.dsn, load_schema(str(SCHEMA)))
-    yield prepared
-    prepared.drop()
+    with server.lend() as prepared:
+        push(prepared.dsn, load_schema(str(SCHEMA)))
+        yield prepared
 
 
 @pytest.fixture
 def pushed(server: postgres.Server, template: postgres.Database) -> Iterator[postgres.Database]:
-    copied = server.create_database(template=template.name)
-    try:
+    with server.lend(template=template) as copied:
         yield copied
-    finally:
-        copied.drop()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from pgsync import names
 from pgsync.push import push
 from pgsync.schema import Field, Model, Ref, Schema
+from tests.credentials import create_credential
 from tests.postgres import Database, Server
 from tests.sql.conftest import Caller, World, _copy, ok, refused
 
@@ -43,10 +44,9 @@ SCHEMA = Schema(Person, Workspace, Document, Member)
 
 @pytest.fixture(scope="module")
 def template(server: Server) -> Iterator[Database]:
-    database = server.create_database()
-    push(database.dsn, SCHEMA)
-    yield database
-    database.drop()
+    with server.lend() as database:
+        push(database.dsn, SCHEMA)
+        yield database
 
 
 @pytest.fixture
@@ -161,15 +161,7 @@ def test_memberships_are_found_by_index(shared: World) -> None:
 
 
 def credential(world: World, **request: Any) -> tuple[str, Any]:
-    key = secrets.token_hex(8)
-    whole = {
-        "keyHash": hashlib.sha256(key.encode()).hexdigest(),
-        "keyKind": "sk",
-        "organizationId": "acme",
-        "participantKind": "user",
-        "participantId": "ada",
-    } | request
-    return key, world.sql("SELECT pgsync.create_credential_v1(%s)", Jsonb(whole))[0]
+    return create_credential(world.database, **{"participant": "ada", "participantKind": "user"} | request)
 
 
 def look_up(world: World, key: str) -> Any:
@@ -211,7 +203,7 @@ def test_key_narrowed_by_name_gains_nothing_by_membership(shared: World) -> None
 
 
 def test_minted_session_follows_memberships_and_freezes_none(shared: World) -> None:
-    _, root = credential(shared, participantKind="system", participantId="ci")
+    _, root = credential(shared, participantKind="system", participant="ci")
     key, minted = mint(shared, root)
     assert minted["credential"]["edgeGroups"] == ["workspace:w1"]
     assert minted["credential"]["syncGroups"] == ["org:acme", "user:ada"]
@@ -222,7 +214,7 @@ def test_minted_session_follows_memberships_and_freezes_none(shared: World) -> N
 
 
 def test_narrow_minter_neither_hands_out_its_memberships_nor_becomes_a_member(shared: World) -> None:
-    _, narrow = credential(shared, participantId="ada", syncGroups=["workspace:w2"])
+    _, narrow = credential(shared, syncGroups=["workspace:w2"])
     _, minted = mint(shared, narrow, participantId="ada")  # by default what the minter may hand out
     assert minted["credential"]["edges"] is False
     _, refusal = mint(shared, narrow, syncGroups=["workspace:w1"])
