@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.is_sealed(p_before timestamptz)
   RETURNS boolean
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off' -- a partition that was empty when it was last analyzed looks free to scan

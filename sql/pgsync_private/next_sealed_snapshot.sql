@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION pgsync_private.next_sealed_snapshot(p_sealed pg_snapshot, p_limit integer)
   RETURNS pg_snapshot
   LANGUAGE plpgsql
-  VOLATILE
+  STABLE
   SECURITY INVOKER
   SET search_path = pg_catalog, pg_temp
   SET enable_seqscan = 'off' -- a partition that was empty when it was last analyzed looks free to scan
