@@ -1,8 +1,8 @@
 -- Keeps the private tables in shape: makes the partitions of the coming days, drops those past their retention, empties the third
 -- day of the commit ledger, and removes checkpoints nobody can start from any more, premises, sessions and claims of long ago. Any
 -- listener may call it, as often as it likes; twice at once is harmless.
--- What belongs to the audit trail goes only when it is sealed and a seal says that its days may be gone, so it seals first. What could not
--- be sealed stays, for longer than its retention if need be.
+-- What belongs to the audit trail goes only when it is sealed and a seal says that its days may be gone, so it seals first, unless that would take
+-- long. What could not be sealed stays, for longer than its retention if need be.
 -- A partition is made beside its table and attached, which no writer has to wait for; what does need a lock that writers feel waits for it
 -- a fifth of a second only and is otherwise left to the next call.
 -- The names of partitions follow from the date, so this is the one place where a statement is put together, with %I and %L only.
@@ -31,7 +31,9 @@ BEGIN
   END IF;
 
   BEGIN
-    PERFORM pgsync.seal_v1(50000, true);
+    IF pgsync_private.is_nearly_sealed(100000) THEN
+      PERFORM pgsync.seal_v1(100000, true);
+    END IF;
   EXCEPTION
     WHEN lock_not_available OR SQLSTATE 'PS101' OR SQLSTATE 'PS901' THEN
       NULL; -- somebody seals, or nobody can: what is not sealed stays

@@ -21,7 +21,7 @@ DECLARE
   v_late xid8[] := ARRAY(SELECT x.x FROM pg_catalog.pg_snapshot_xip(p_sealed) AS x(x));
   v_open xid8[] := ARRAY(SELECT x.x FROM pg_catalog.pg_snapshot_xip(p_now) AS x(x));
 BEGIN
-  WITH made AS (
+  WITH made AS MATERIALIZED (
     SELECT
       c.xid,
       c.server_tx_id,
@@ -47,7 +47,6 @@ BEGIN
     SELECT
       m.xid,
       m.server_tx_id,
-      pg_catalog.max(m.organization_id) AS organization_id,
       pg_catalog.min(m.changed_at) AS at
     FROM made AS m
     GROUP BY m.xid, m.server_tx_id
@@ -55,19 +54,18 @@ BEGIN
   span AS (
     SELECT
       pg_catalog.min(w.at) - p_patience AS first,
-      pg_catalog.max(w.at) + INTERVAL '1 minute' AS last, -- clocks may be set back
-      pg_catalog.bool_or(w.organization_id IS NULL) AS anybody
+      pg_catalog.max(w.at) + INTERVAL '1 minute' AS last -- clocks may be set back
     FROM wanted AS w
   ),
-  -- The ledger is found by organization. A change of a model that all organizations share does not say whose commit it was.
+  -- The ledger is found by organization, which is that of one of the changes at least. One of a model that all organizations share does not say.
   organization AS (
-    SELECT DISTINCT w.organization_id AS id
-    FROM wanted AS w
-    WHERE w.organization_id IS NOT NULL
+    SELECT m.organization_id AS id
+    FROM made AS m
+    WHERE m.organization_id IS NOT NULL
     UNION
     SELECT a.id
     FROM pgsync_private.ledger_organizations() AS a(id)
-    WHERE (SELECT s.anybody FROM span AS s)
+    WHERE EXISTS (SELECT FROM made AS m WHERE m.organization_id IS NULL)
   ),
   found AS MATERIALIZED (
     SELECT

@@ -206,6 +206,21 @@ def test_commits_keep_their_key_when_the_ledger_has_forgotten_them(world: World)
     assert verdict(world).broken is None
 
 
+def test_a_commit_is_known_by_its_organization_whatever_a_trigger_of_the_application_wrote_elsewhere(
+    world: World,
+) -> None:
+    world.sql(
+        "CREATE FUNCTION echo() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN"
+        " INSERT INTO public.projects (organization_id, id) VALUES ('zoo', NEW.id); RETURN NULL; END $$;"
+        "CREATE TRIGGER echo AFTER INSERT ON projects FOR EACH ROW WHEN (NEW.organization_id <> 'zoo')"
+        " EXECUTE FUNCTION echo()"
+    )
+    ok(world.caller().create("projects", "p", {}, key="mine"))
+    assert [made["rows"] for made in seal(world)] == [3]
+    assert world.sql("SELECT key FROM pgsync_private.audit_act") == ["mine"]
+    assert verdict(world).broken is None
+
+
 # ---------------------------------------------------------------------- races, crashes
 
 
