@@ -488,8 +488,11 @@ def receipt(
     return b"".join(parts)
 
 
-def rejection_frame(*, client_tx_id: str, authority_json: bytes, error: Json, at: datetime | None = None) -> bytes:
-    """A `mutation_result` frame that refuses a commit (contract 2.6); `error` is its `error` object.
+def rejection_frame(
+    *, client_tx_id: str, authority_json: bytes, error: Json, ops: int | None = None, at: datetime | None = None
+) -> bytes:
+    """A `mutation_result` frame that refuses a commit (contract 2.6); `error` is its `error` object, `ops` how many
+    operations it had, None for what is no list of them.
 
     A refused commit left no trace in the database, so its server id only has to be there and to be unlike a commit's.
     """
@@ -507,6 +510,7 @@ def rejection_frame(*, client_tx_id: str, authority_json: bytes, error: Json, at
             now,
             b',"status":"rejected","success":false,"authority":',
             authority_json,
+            b"" if ops is None else b',"ops":%d' % ops,
             b',"error":',
             orjson.dumps(error),
             b"}}",
@@ -514,9 +518,12 @@ def rejection_frame(*, client_tx_id: str, authority_json: bytes, error: Json, at
     )
 
 
-def frame_error(error: PgsyncError) -> dict[str, Any]:
-    """The `error` object of a rejected commit (contract 2.6); only what is in its `details` reaches the caller's."""
-    shown: dict[str, Any] = {"code": error.code, "message": error.message}
+def frame_error(error: PgsyncError, request_id: str) -> dict[str, Any]:
+    """The `error` object of a rejected commit (contract 2.6); only what is in its `details` reaches the caller's.
+
+    `request_id` is that of the socket's handshake, by which the log knows it.
+    """
+    shown: dict[str, Any] = {"code": error.code, "message": error.message, "request_id": request_id}
     if error.param is not None:
         shown["field"] = error.param
     details = dict(error.details)

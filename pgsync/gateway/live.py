@@ -75,6 +75,7 @@ class Live:
             memberships=self._memberships,
             asked=asked,
             cursor=query.get("cursor", ""),
+            request_id=request_id,
         )
         # In the index before the client is told that it is connected: what is committed meanwhile waits for it.
         self._connections.add(socket)

@@ -66,8 +66,10 @@ class Socket:
         memberships: Memberships,
         asked: frozenset[str],
         cursor: str,
+        request_id: str,
     ) -> None:
         self.reason = ""
+        self._request_id = request_id
         self._response = response
         self._credential = credential
         self._feed = feed
@@ -400,7 +402,8 @@ class Socket:
                 wire.refuse("malformed_subscription", limit, param="syncGroups")
             asked = asked_groups(self._credential, wanted)
         except PgsyncError as error:
-            answer: dict[str, Any] = {"success": False, "error": {"code": error.code, "message": error.message}}
+            refusal = {"code": error.code, "message": error.message, "request_id": self._request_id}
+            answer: dict[str, Any] = {"success": False, "error": refusal}
         else:
             self._asked = asked
             self._subscribed = groups_of(self._credential, asked) if asked else asked
@@ -481,11 +484,14 @@ class Socket:
             refused = PgsyncError.of_database(error)
         except DatabaseUnavailableError as error:
             refused = PgsyncError("connected_database_unreachable", str(error))
-        key = payload.get("clientTxId") if isinstance(payload, dict) else None
+        key, operations = (
+            (payload.get("clientTxId"), payload.get("operations")) if isinstance(payload, dict) else (None, None)
+        )
         return wire.rejection_frame(
             client_tx_id=key if isinstance(key, str) and key else "unknown",
             authority_json=self._credential.authority_json,
-            error=wire.frame_error(refused),
+            error=wire.frame_error(refused, self._request_id),
+            ops=len(operations) if isinstance(operations, list) else None,
         )
 
 

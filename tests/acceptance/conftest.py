@@ -21,6 +21,7 @@ from pgsync.gateway import Gateway, serve
 from pgsync.push import install, push
 from pgsync.schema import load_schema
 from tests import postgres
+from tests.acceptance import contract
 from tests.credentials import create_credential
 
 LIMIT_SECONDS: Final = 20.0
@@ -116,7 +117,7 @@ class Socket:
             message = await self.raw.receive()
         assert message.type is aiohttp.WSMsgType.TEXT, message
         frame = orjson.loads(message.data)
-        assert set(frame) <= {"type", "payload"}
+        contract.frame(frame)
         self.frames.append(frame)
         return dict(frame)
 

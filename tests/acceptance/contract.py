@@ -9,11 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tests.acceptance.conftest import Reply
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Reply
 
 Check = Callable[[Any, str], None]
+
+SEEN: Final[set[str]] = set()  # every place of an object's key that was checked, as `places` says them
+_PARTS: Final[dict[Check, Callable[[str], set[str]]]] = {}
+
+
+def places(check: Check, place: str) -> set[str]:
+    """Every key that a checker knows, with where it is: `claim_queue.queue[].position`."""
+    return _PARTS[check](place) if check in _PARTS else set()
 
 
 # --- what checkers are made of ------------------------------------------------------------------------------------
@@ -30,7 +39,14 @@ def holds(required: Mapping[str, Check], optional: Mapping[str, Check] | None = 
         assert not unknown, f"{place} has the keys {sorted(unknown)} that the contract does not know"
         for key, item in value.items():
             allowed[key](item, f"{place}.{key}")
+            SEEN.add(re.sub(r"\[\d+\]", "[]", f"{place}.{key}"))
 
+    def parts(place: str) -> set[str]:
+        return {f"{place}.{key}" for key in allowed}.union(
+            *(places(one, f"{place}.{key}") for key, one in allowed.items())
+        )
+
+    _PARTS[check] = parts
     return check
 
 
@@ -41,6 +57,7 @@ def every(item: Check, *, at_least: int = 0) -> Check:
         for index, element in enumerate(value):
             item(element, f"{place}[{index}]")
 
+    _PARTS[check] = lambda place: places(item, f"{place}[]")
     return check
 
 
@@ -63,6 +80,7 @@ def either(*checks: Check) -> Check:
                 return
         raise AssertionError(" and ".join(failures))
 
+    _PARTS[check] = lambda place: set().union(*(places(one, place) for one in checks))
     return check
 
 
@@ -208,7 +226,14 @@ CLAIM_SUMMARY: Final = holds(
         "declaredAt": milliseconds,
         "expiresAt": milliseconds,
     },
-    {"description": text, "field": text, "fields": every(text), "meta": thing, "onBehalfOfId": text},
+    {
+        "description": text,
+        "field": text,
+        "fields": every(text),
+        "meta": thing,
+        "onBehalfOfId": text,
+        "onBehalfOfKind": KIND,
+    },
 )
 GRANTED: Final = holds(
     {"id": text, "object": exactly("claim"), "status": exactly("active"), "claim": MODEL_CLAIM},
@@ -591,7 +616,7 @@ def _checked(reply: Reply, status: int, check: Check) -> dict[str, Any]:
     return parsed
 
 
-# --- frames of claims and presence (2.5, 2.6) ----------------------------------------------------------------------
+# --- frames (2.4, 2.6) ----------------------------------------------------------------------
 
 FRAME_TARGET: Final = holds(
     {"entityType": text, "entityId": text}, {"field": text, "fields": every(text), "meta": thing}
@@ -604,7 +629,55 @@ _IN_THE_WAY: Final[dict[str, Check]] = {
     "heldByExpiresAt": milliseconds,
 }
 _GRANTED_FRAME: Final = holds({"claimId": text, "target": FRAME_TARGET}, {"fenceToken": natural, "readAt": natural})
+_STREAMED: Final = holds(
+    {
+        "id": natural,
+        "actionType": exactly("I", "U", "D"),
+        "modelName": text,
+        "modelId": either(text, exactly("")),
+        "data": either(NULL, thing),
+        "syncGroups": every(GROUP),
+        "createdAt": TIME,
+        "actor": either(NULL, PARTICIPANT),
+        "onBehalfOf": either(NULL, PARTICIPANT),
+        "capabilityId": either(NULL, text),
+        "confirmationState": exactly("auto"),
+    },
+    {"transactionId": text},
+)
+_REFUSED: Final[dict[str, Check]] = {"code": text, "message": text, "request_id": text}
+_REJECTION: Final = holds(
+    {
+        "object": exactly("commit_receipt"),
+        "clientTxId": text,
+        "serverTxId": text,
+        "createdAt": TIME,
+        "statusAt": TIME,
+        "status": exactly("rejected"),
+        "success": exactly(False),
+        "authority": AUTHORITY,
+        "error": holds(_REFUSED, {"field": text, "requiredCapability": holds({"scope": text}), "details": thing}),
+    },
+    {"ops": natural},
+)
 FRAMES: Final[dict[str, Check]] = {
+    "delta": either(_STREAMED, holds({"deltas": every(_STREAMED, at_least=2)})),
+    "mutation_result": either(RECEIPT, _REJECTION),
+    "sync_response": holds(
+        {"deltas": every(_STREAMED), "currentSyncId": natural, "cursor": text}, {"requiresBootstrap": exactly(True)}
+    ),
+    "bootstrap_response": holds(
+        {
+            "type": exactly("full"),
+            "lastSyncId": natural,
+            "models": thing,
+            "timestamp": milliseconds,
+            "schemaHash": text,
+        },
+        {"failedModels": every(text, at_least=1), "nextCursor": text},
+    ),
+    "subscription_ack": holds({"success": FLAG, "syncGroups": every(GROUP)}, {"error": holds(_REFUSED)}),
+    "pong": holds({}),
     "claim_ack": either(
         holds({"claimId": text, "success": exactly(True)}, {"syncGroups": every(GROUP), "ttlSeconds": natural}),
         holds(
@@ -671,7 +744,14 @@ FRAMES: Final[dict[str, Check]] = {
                         "expiresAt": milliseconds,
                         "status": exactly("active"),
                     },
-                    {"description": text, "field": text, "fields": every(text), "meta": thing},
+                    {
+                        "description": text,
+                        "field": text,
+                        "fields": every(text),
+                        "meta": thing,
+                        "onBehalfOfId": text,
+                        "onBehalfOfKind": KIND,
+                    },
                 )
             ),
             "isAgent": FLAG,
@@ -699,8 +779,8 @@ FRAMES: Final[dict[str, Check]] = {
 
 
 def frame(received: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload of a frame, whose shape is checked when it is one of claims or presence."""
-    check, payload = FRAMES.get(received["type"]), received.get("payload")
-    if check is not None:
-        check(payload, received["type"])
-    return payload  # type: ignore[return-value]
+    """The payload of a frame of the server, whose shape is checked."""
+    assert received.keys() == {"type", "payload"}
+    payload: dict[str, Any] = received["payload"]
+    FRAMES[received["type"]](payload, received["type"])
+    return payload

@@ -24,7 +24,7 @@ async def heard(socket: Socket, kind: str, /, **wanted: Any) -> dict[str, Any]:
     async with asyncio.timeout(LIMIT_SECONDS):
         while True:
             frame = await socket.receive()
-            payload = contract.frame(frame)
+            payload: dict[str, Any] = frame["payload"]
             if frame["type"] == kind and all(payload.get(key) == value for key, value in wanted.items()):
                 return payload
 
@@ -43,7 +43,7 @@ async def begin(socket: Socket, claim_id: str, target: dict[str, Any] = TASK, **
     async with asyncio.timeout(LIMIT_SECONDS):
         while True:
             frame = await socket.receive()
-            payload = contract.frame(frame)
+            payload: dict[str, Any] = frame["payload"]
             if frame["type"] in ("claim_acquired", "claim_queued", "claim_rejected") and payload["claimId"] == claim_id:
                 return {"frame": frame["type"], **payload}
 
