@@ -224,6 +224,21 @@ class ClaimLines:
         """Who holds something in an organization."""
         return [participant for participant in self._held if participant[0] == organization]
 
+    def may_hear(self, member: Member, activity: Mapping[str, Any], claims: Iterable[LiveClaim]) -> bool:
+        """Whether a client may be told that somebody is busy with a row.
+
+        Where groups or a rule decide who sees a row, only if it is shown one of `claims` on it: for those it is known.
+        """
+        model = self._schema.current.find(activity["entityType"])
+        if model is None:
+            return True  # it is about something else
+        name = model.typename.lower()
+        if model.groups or model.rule is not None:
+            about = (name, activity["entityId"])
+            return any((claim.row.model, claim.summary["entityId"]) == about for claim in claims)
+        is_in = model.tenant_column is None or f"org:{member.organization}" in member.reader.groups
+        return is_in and member.has_grant(name)
+
     def notice(self, notice: Notice) -> None:
         """A hint from the log."""
         said = notice.said

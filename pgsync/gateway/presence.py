@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -138,6 +139,10 @@ class _Session:
         return None
 
 
+MayHear = Callable[[Member, Mapping[str, Any], list[LiveClaim]], bool]
+"""Whether a member may be told what somebody is busy with, who has these claims for all that the member is shown."""
+
+
 @dataclass(slots=True)
 class _Shown:
     """What others were told last of a participant."""
@@ -155,10 +160,11 @@ class _Shown:
 class _Person:
     """A participant with its sessions, by gateway and id."""
 
-    __slots__ = ("_frames", "participant", "sessions", "shown", "timer", "told_at")
+    __slots__ = ("_frames", "_may_hear", "participant", "sessions", "shown", "timer", "told_at")
 
-    def __init__(self, participant: Participant) -> None:
+    def __init__(self, participant: Participant, may_hear: MayHear) -> None:
         self.participant = participant
+        self._may_hear = may_hear
         self.sessions: dict[Hashable, _Session] = {}
         self.shown = _Shown()
         self.told_at = float("-inf")
@@ -180,19 +186,31 @@ class _Person:
         groups, claims = self.seen_as(member, shown)
         if kind == "leave":
             claims = []
-        key = (kind, groups, *(claim.claim_id for claim in claims))
+        newest = max(self.sessions.values(), key=lambda session: session.at, default=None)
+        activity = None if newest is None else newest.payload.get("activity")
+        hears_activity = activity is not None and self._may_hear(member, activity, claims)
+        key = (kind, groups, hears_activity, *(claim.claim_id for claim in claims))
         frame = self._frames.get(key)
         if frame is None:
-            frame = self._frames[key] = self._encode(kind, groups, claims)
+            frame = self._frames[key] = self._encode(kind, groups, claims, newest, hears_activity=hears_activity)
         return frame
 
-    def _encode(self, kind: str, groups: frozenset[str], claims: list[LiveClaim]) -> bytes:
-        newest = max(self.sessions.values(), key=lambda session: session.at, default=None)
+    def _encode(
+        self,
+        kind: str,
+        groups: frozenset[str],
+        claims: list[LiveClaim],
+        newest: _Session | None,
+        *,
+        hears_activity: bool,
+    ) -> bytes:
         payload: dict[str, Any] = {}
         if kind == "leave":
             payload["status"] = _OFFLINE
         else:
             payload |= {"status": "online"} if newest is None else newest.payload
+            if not hears_activity:
+                payload.pop("activity", None)
         payload |= {
             "kind": kind,
             "userId": self.participant[2],
@@ -370,23 +388,24 @@ class Presence:
     def _person(self, participant: Participant) -> _Person:
         person = self._people.get(participant)
         if person is None:
-            person = self._people[participant] = _Person(participant)
+            person = self._people[participant] = _Person(participant, self._lines.may_hear)
             self._organizations.setdefault(participant[0], set()).add(participant)
         return person
 
     def _claims_changed(self, participant: Participant) -> None:
         person = self._people.get(participant)
+        refresh = partial(self._refresh, participant, only_claims=True)
         if person is None:
-            self._refresh(participant)
+            refresh()
         elif person.timer is None:
             wait_seconds = person.told_at + len(person.shown.claims) / CLAIMS_PER_SECOND - time.monotonic()
             if wait_seconds <= 0:
-                self._refresh(participant)
+                refresh()
             else:
-                person.timer = asyncio.get_running_loop().call_later(wait_seconds, self._refresh, participant)
+                person.timer = asyncio.get_running_loop().call_later(wait_seconds, refresh)
 
-    def _refresh(self, participant: Participant) -> None:
-        """Tells everybody concerned what has changed with a participant."""
+    def _refresh(self, participant: Participant, *, only_claims: bool = False) -> None:
+        """Tells everybody concerned what has changed with a participant; of claims those who are shown them."""
         claims = tuple(self._lines.held_by(participant)[:MAX_SHOWN_CLAIMS])
         if not claims and participant not in self._people:
             return
@@ -404,6 +423,8 @@ class Presence:
                 continue
             was_seen, is_seen = before.is_seen_by(member), after.is_seen_by(member)
             if is_seen:
+                if was_seen and only_claims and person.seen_as(member, before) == person.seen_as(member, after):
+                    continue
                 concerned.append((member, "update" if was_seen else "enter"))
             elif was_seen:
                 concerned.append((member, "leave"))

@@ -3,7 +3,7 @@
 -- Arguments: model's name in SQL, its key, id column, tenant column or '', field by column as JSON, conflict modes as JSON.
 -- Direct SQL acts for no participant, so it yields to every claim; a cascade of a commit yields as its participant would.
 -- By now the row is locked, and a grant on such a model waits for that lock, so neither overtakes the other.
--- Raises: PS401, naming the holder.
+-- Raises: PS401, naming the holder; not to a participant who did not see the row that a cascade has come to.
 -- SECURITY DEFINER: claims are private.
 CREATE OR REPLACE FUNCTION pgsync_private.keep_claims()
   RETURNS trigger
@@ -21,6 +21,7 @@ DECLARE
   v_policy text;
   v_parts text[];
   v_claim pgsync_private.claim;
+  v_change pgsync_private.change;
 BEGIN
   IF v_commit THEN
     v_policy := COALESCE(TG_ARGV[5]::jsonb ->> v_kind, CASE v_kind WHEN 'user' THEN 'overwrite' ELSE 'reject' END);
@@ -52,6 +53,20 @@ BEGIN
         WHERE v_old -> f.key IS DISTINCT FROM v_new -> f.key
       ));
       CONTINUE WHEN NOT v_claim.parts && v_parts;
+    END IF;
+    v_change.model := TG_ARGV[0];
+    v_change.row_id := v_claim.row_id;
+    v_change.organization_id := COALESCE(v_old, v_new) ->> TG_ARGV[3];
+    v_change.op := 'D';
+    v_change.old_row := COALESCE(v_old, v_new);
+    IF v_commit AND pgsync_generated.seen_as(v_change, true) NOT IN ('B', 'E') THEN
+      RAISE EXCEPTION USING
+        ERRCODE = 'PS401',
+        MESSAGE = pg_catalog.format('this write changes a row of %s that is claimed', TG_ARGV[1]),
+        DETAIL = '{}',
+        HINT = 'Write when the claim has ended.',
+        SCHEMA = TG_TABLE_SCHEMA,
+        TABLE = TG_TABLE_NAME;
     END IF;
     RAISE EXCEPTION USING
       ERRCODE = 'PS401',

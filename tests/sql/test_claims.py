@@ -46,6 +46,11 @@ class Doc(Model, claims="enforced"):
     project_id: Ref[Project] | None = Field(None, on_delete="cascade")
 
 
+class Secret(Model, claims="enforced", rule="owner = actor.id"):
+    owner: str
+    project_id: Ref[Project] | None = Field(None, on_delete="cascade")
+
+
 class Loose(Model, conflict={"user": "overwrite", "agent": "overwrite", "system": "overwrite"}):
     name: str | None = None
 
@@ -71,11 +76,11 @@ class Fee(Model, tenant=None, preempt=True):
     name: str | None = None
 
 
-SCHEMA: Final = Schema(Project, Task, Note, Doc, Loose, Strict, Telling, Rate, Shift, Fee)
+SCHEMA: Final = Schema(Project, Task, Note, Doc, Secret, Loose, Strict, Telling, Rate, Shift, Fee)
 
 EMPTY: Final = """
 SET session_replication_role = replica; -- enforced claims do not bind it
-TRUNCATE projects, tasks, notes, docs, looses, stricts, tellings, rates, shifts, fees;
+TRUNCATE projects, tasks, notes, docs, secrets, looses, stricts, tellings, rates, shifts, fees;
 TRUNCATE pgsync_private.claim, pgsync_private.claim_fence, pgsync_private.claim_event;
 UPDATE pgsync_private.setting SET value = '0' WHERE name = 'claim_fence_floor';
 """
@@ -937,6 +942,21 @@ def test_cascade_of_a_commit_yields_as_its_participant_would(world: World) -> No
             world.caller("other", kind=kind).write("p", {}, model="projects", action="delete")
         assert refused.value.sqlstate == "PS401"
     assert world.caller("h").write("p", {}, model="projects", action="delete") == "committed"
+
+
+def test_cascade_does_not_say_who_holds_a_row_that_its_writer_does_not_see(world: World) -> None:
+    holder = world.caller("h")
+    for project in ("p", "q"):
+        world.insert("projects", project)
+        world.insert("secrets", f"of-{project}", owner="h", project_id=project)
+        holder.claim(f"of-{project}", model="secrets")
+    # The same participant by another kind sees the row; others do not.
+    for project, participant, is_told in (("p", "other", False), ("q", "h", True)):
+        with pytest.raises(psycopg.Error) as refused:
+            world.caller(participant, kind="system").write(project, {}, model="projects", action="delete")
+        said = f"{refused.value} {refused.value.diag.message_detail} {refused.value.diag.message_hint}"
+        assert refused.value.sqlstate == "PS401"
+        assert ("of-" in said, "heldBy" in said) == (is_told, is_told), said
 
 
 @pytest.mark.usefixtures("held_doc")
