@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, Self, cast, get_args
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import make_conninfo
 
 from pgsync import names
 
@@ -186,7 +186,7 @@ def variable(name: str) -> str:
 
 
 def admin_url(given: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
-    """The connection string of a role that may create objects, for push and keys. Raises ConfigError without one.
+    """The connection string of a role that may create objects, for commands but serve. Raises ConfigError without one.
 
     Its text is not repeated: it may hold a password.
     """
@@ -197,13 +197,12 @@ def admin_url(given: str | None = None, environment: Mapping[str, str] = os.envi
             " such as postgresql://postgres@localhost/app"
         )
     try:
-        conninfo_to_dict(found)
+        return make_conninfo(found, client_encoding="UTF8")  # whatever the database's own is
     except ProgrammingError:
         raise ConfigError(
             f"{ADMIN_VARIABLE} (--database-url) is no connection string; give one such as"
             " postgresql://postgres@localhost/app or host=localhost dbname=app user=postgres"
         ) from None
-    return found
 
 
 def _spell(name: str) -> str:

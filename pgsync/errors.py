@@ -213,6 +213,7 @@ POSTGRES_SQLSTATES: Final[Mapping[str, str]] = MappingProxyType(
         "28": "connected_database_unreachable",
         "3D000": "connected_database_unreachable",
         "3F000": "model_not_provisioned",
+        "428C9": "invalid_id",  # GENERATED ALWAYS AS IDENTITY
         "40": "commit_failed",  # serialization failure, deadlock: nothing was written
         "42501": "forbidden",
         "42703": "model_not_provisioned",
@@ -235,6 +236,7 @@ _UNEXPLAINED: Final[Mapping[str, str]] = {
     "commit_failed": "the database could not apply this now and wrote nothing: send it again",
     "connected_database_unreachable": "the database refuses connections or does not answer",
     "forbidden": "the database role may not do this",
+    "invalid_id": "the database gives the rows of this model their ids: leave the id out",
     "instance_at_capacity": "the database has no room for more work now",
     "invalid_input": "a value is larger than the database can handle",
     "column_type_mismatch": "a value does not fit the type of its column",

@@ -58,7 +58,12 @@ class Database:
         # The session settings fix the text form of every value (`pgsync.values`); the operator's own go first.
         options = f"{conninfo_to_dict(conninfo).get('options') or ''} {SESSION_OPTIONS} {limits}".strip()
         self._conninfo = conninfo
-        self._settings = {"autocommit": True, "application_name": application_name, "options": options}
+        self._settings = {
+            "autocommit": True,
+            "application_name": application_name,
+            "options": options,
+            "client_encoding": "UTF8",  # whatever the database's own is
+        }
         self._size = size
         self._wait_seconds = wait_seconds
         self._max_waiting = max_waiting

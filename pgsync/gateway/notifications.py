@@ -37,7 +37,10 @@ class Notifications:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    self._conninfo, autocommit=True, application_name="pgsync gateway notifications"
+                    self._conninfo,
+                    autocommit=True,
+                    application_name="pgsync gateway notifications",
+                    client_encoding="UTF8",
                 ) as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(names.CHANNEL)))
                     await self._on_gap()

@@ -152,7 +152,9 @@ def _asker(connection: psycopg.Connection[Any]) -> Ask:
 @contextmanager
 def _session(conninfo: str, limits: Limits) -> Iterator[psycopg.Connection[Any]]:
     """A connection of the only push of this database."""
-    with psycopg.connect(conninfo, application_name="pgsync push", autocommit=True) as connection:
+    with psycopg.connect(
+        conninfo, application_name="pgsync push", autocommit=True, client_encoding="UTF8"
+    ) as connection:
         connection.execute(limits.session.encode())
         lock = sqlfiles.read("push/try_lock.sql").encode()
         deadline = time.monotonic() + limits.patience_seconds

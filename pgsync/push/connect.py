@@ -65,7 +65,9 @@ def connect(
     `pusher` is a role that is to push schemas from now on; without one only superusers can. `set_passwords`: give the
     gateway's two roles new passwords. Raises PgsyncError when the admin's role may not do this.
     """
-    with psycopg.connect(conninfo, autocommit=True, application_name="pgsync connect") as connection:
+    with psycopg.connect(
+        conninfo, autocommit=True, application_name="pgsync connect", client_encoding="UTF8"
+    ) as connection:
         with connection.cursor(row_factory=class_row(Server)) as cursor:
             server = cursor.execute(sqlfiles.read("connect/provider.sql").encode()).fetchone()
         assert server is not None

@@ -50,7 +50,9 @@ def examine(conninfo: str, *, listener_url: str | None = None) -> list[Finding]:
     `conninfo` is a role's that may read our tables: the one that pushes, or a superuser. With `listener_url`, what the
     gateway connects as for the stream, its way to the server is tried too. Raises psycopg.Error.
     """
-    with psycopg.connect(conninfo, autocommit=True, application_name="pgsync doctor") as connection:
+    with psycopg.connect(
+        conninfo, autocommit=True, application_name="pgsync doctor", client_encoding="UTF8"
+    ) as connection:
         found = [*_run_checks(connection)]
         if listener_url is not None:
             found += _try_listener(connection, listener_url)

@@ -81,7 +81,9 @@ def read_existing(conninfo: str, *, namespaces: Sequence[str], patterns: Sequenc
         "namespaces": list(namespaces),
         "patterns": [p.translate(_PATTERN_ESCAPES) for p in patterns] or None,
     }
-    with psycopg.connect(conninfo, application_name="pgsync pull", row_factory=dict_row) as connection:
+    with psycopg.connect(
+        conninfo, application_name="pgsync pull", client_encoding="UTF8", row_factory=dict_row
+    ) as connection:
         connection.read_only = True
         connection.execute("SET LOCAL search_path = ''")  # what is not Postgres's own is printed with its namespace
         rows = connection.execute(sqlfiles.read("pull/tables.sql").encode(), values).fetchall()

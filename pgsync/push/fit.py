@@ -21,7 +21,7 @@ from pgsync.schema.resolved import ResolvedModel, ResolvedSchema
 
 def check_fit(conninfo: str, schema: ResolvedSchema) -> list[Finding]:
     """Everything that keeps a table from serving its model, or will hurt, the worst first. Raises psycopg.Error."""
-    with psycopg.connect(conninfo, application_name="pgsync check") as connection:
+    with psycopg.connect(conninfo, application_name="pgsync check", client_encoding="UTF8") as connection:
         connection.read_only = True
         connection.execute("SET LOCAL search_path = ''")
         tables = read_tables(connection, schema.models)

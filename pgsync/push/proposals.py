@@ -34,7 +34,7 @@ class Proposal:
 
 def read_proposals(conninfo: str) -> list[Proposal]:
     """What waits for a push, newest first; nothing in a database without pgsync."""
-    with psycopg.connect(conninfo, application_name="pgsync push") as connection:
+    with psycopg.connect(conninfo, application_name="pgsync push", client_encoding="UTF8") as connection:
         row = connection.execute(
             "SELECT pg_catalog.to_regclass('pgsync_private.schema_proposal') IS NOT NULL"
         ).fetchone()

@@ -136,6 +136,28 @@ WHERE NOT t.tgisinternal
   AND t.tgtype & 3 = 3 -- FOR EACH ROW, BEFORE
 UNION ALL
 SELECT
+  'notice',
+  m.identity,
+  pg_catalog.format('trigger %I runs as pgsync_writer when a client writes, which has rights on synced tables only', t.tgname),
+  pg_catalog.format(
+    'if it needs more: GRANT it to pgsync_writer%s, or ALTER FUNCTION %s SECURITY DEFINER SET search_path = ..',
+    CASE WHEN t.tginitdeferred AND pg_catalog.current_setting('server_version_num')::integer < 180000 THEN ' and pgsync_gateway' ELSE '' END,
+    t.tgfoid::pg_catalog.regprocedure)
+FROM model AS m
+JOIN pg_catalog.pg_trigger AS t
+  ON t.tgrelid = m.oid
+JOIN pg_catalog.pg_proc AS f
+  ON f.oid = t.tgfoid
+  AND NOT f.prosecdef
+JOIN pg_catalog.pg_language AS l
+  ON l.oid = f.prolang
+  AND l.lanname NOT IN ('c', 'internal')
+WHERE NOT t.tgisinternal
+  AND t.tgenabled <> 'D'
+  AND t.tgname NOT LIKE 'pgsync\_%'
+  AND (m.m ->> 'mutable')::boolean
+UNION ALL
+SELECT
   'error',
   m.identity,
   pg_catalog.format('rule %I puts something in the place of writes: what a client wrote would not be in the table', w.rulename),

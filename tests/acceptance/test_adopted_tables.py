@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
+import psycopg
 import pytest
+from psycopg import sql
 
 from pgsync.cli import main
 from pgsync.gateway import serve
@@ -90,9 +93,10 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@pytest.fixture
-async def shop(database: postgres.Database, tmp_path: Path) -> AsyncIterator[World]:
-    """A gateway on the tables, with exactly the schema that pull wrote of them."""
+@pytest.fixture(scope="module")
+def made(server: postgres.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Database]:
+    """The tables, with exactly the schema that pull wrote of them, to copy."""
+    database = server.create_database()
     columns = ", ".join(f"{identifier(name)} {type_name}" for name, type_name, *_ in COLUMNS)
     database.execute(
         f'{CITEXT}{TYPES} CREATE TABLE "Shop\'s"."Order" ("Id" text PRIMARY KEY, "Tenant Id" text NOT NULL, {columns});'
@@ -102,12 +106,23 @@ async def shop(database: postgres.Database, tmp_path: Path) -> AsyncIterator[Wor
             for name, (type_name, _) in KEYS.items()
         )
     )
-    schema = tmp_path / "schema.py"
+    schema = tmp_path_factory.mktemp("shop") / "schema.py"
     where = ("--database-url", database.dsn)
-    schema.write_text(pgsync("pull", *where, "--namespace", "Shop's", "--tenant", "Tenant Id"))
+    schema.write_text(pgsync("pull", *where, "--namespace", "Shop's", "--tenant", "Tenant Id"), encoding="utf-8")
     pgsync("push", str(schema), *where)
-    async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
-        yield World(gateway, database, session)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+async def shop(server: postgres.Server, made: postgres.Database) -> AsyncIterator[World]:
+    """A gateway on a copy."""
+    database = server.create_database(template=made.name)
+    try:
+        async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
+            yield World(gateway, database, session)
+    finally:
+        database.drop()
 
 
 async def fields_of(client: Client, key: str, columns: dict[str, Any]) -> dict[str, str]:
@@ -210,3 +225,49 @@ async def test_value_that_its_column_does_not_take_is_refused_by_name(
     ada = shop.client()
     assert (await ada.create("order", "o2", {column: value})).error == (400, code, column)
     assert (await ada.get("/api/v1/models/order/o2")).json["data"] is None
+
+
+OTHERS: Final = """
+CREATE TABLE counted (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "Größe" text);
+CREATE TABLE totals (n integer);
+CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO totals VALUES (1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER count_up AFTER INSERT ON counted DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION count_up();
+"""
+
+
+async def test_database_of_another_encoding_is_served_and_says_what_it_cannot_hold(
+    server: postgres.Server, tmp_path: Path
+) -> None:
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        name = f"Test {secrets.token_hex(6)}"
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'").format(
+                sql.Identifier(name)
+            )
+        )
+    database = postgres.Database(server, name)
+    try:
+        with psycopg.connect(database.dsn, client_encoding="UTF8", autocommit=True) as connection:
+            connection.execute(OTHERS.encode())
+        schema = tmp_path / "schema.py"
+        where = ("--database-url", database.dsn)
+        schema.write_text(pgsync("pull", *where, "--table", "counted"), encoding="utf-8")
+        pgsync("push", str(schema), *where)
+        database.execute("GRANT INSERT ON totals TO pgsync_writer, pgsync_gateway")
+        config = config_of(database, deployment=name.lower().replace(" ", "_"))
+        async with serve(config) as gateway, aiohttp.ClientSession() as session:
+            ada = World(gateway, database, session).client()
+            async with ada.socket() as socket:
+                await socket.sync()
+                assert (await ada.create("counted", None, {"gr_e": "ÿ"})).status == 200
+                assert (await ada.create("counted", "7", {"gr_e": "x"})).error[:2] == (400, "invalid_id")
+                assert (await ada.create("counted", None, {"gr_e": "€"})).error[:2] == (400, "column_type_mismatch")
+                with psycopg.connect(database.dsn, client_encoding="UTF8") as connection:
+                    connection.execute('INSERT INTO counted ("Größe") VALUES (%s)', ["é"])
+                assert [d["data"]["gr_e"] for d in await deltas_of(socket, 2)] == ["ÿ", "é"]
+                listed = (await ada.get("/api/v1/models/counted?gr_e=%C3%BF")).json["data"]
+                assert [row["gr_e"] for row in listed] == ["ÿ"]
+        assert database.execute("SELECT count(*) FROM totals") == [(2,)]
+    finally:
+        database.drop()
