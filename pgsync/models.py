@@ -110,13 +110,17 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class ActiveSchema:
-    """The version that a database obeys: `version` counts pushes, `hash` is the contract's schema hash (1.12)."""
+    """The version that a database obeys: `version` counts pushes, `hash` is the contract's schema hash (1.12).
+
+    `renamed`: keys of now by the keys, in lower case, that models had before.
+    """
 
     version: int
     hash: str
     pushed_at: str | None
     models: tuple[Model, ...]
     document: Mapping[str, Any] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
     _names: Mapping[str, Model] = field(default_factory=dict, init=False, repr=False, compare=False)
     _tables: Mapping[tuple[str, str], Model] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -230,4 +234,5 @@ def active_schema_from_json(data: Mapping[str, Any] | None) -> ActiveSchema:
         pushed_at=data["pushedAt"],
         models=tuple(model_from_json(m) for m in data["models"]),
         document=data["schema"],
+        renamed=data.get("renamed", {}),
     )

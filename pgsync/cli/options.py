@@ -40,8 +40,8 @@ allow = click.option(
 rename = click.option(
     "--rename",
     multiple=True,
-    metavar="MODEL.FIELD:NAME",
-    help="The field has another name now: its values stay. Repeatable.",
+    metavar="MODEL[.FIELD]:NAME",
+    help="The field, or the model, has another name now: values and rows stay. Repeatable.",
 )
 backfill = click.option(
     "--backfill",

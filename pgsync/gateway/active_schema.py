@@ -103,9 +103,12 @@ class ServedSchema:
             await self.refresh()
             model = self.current.find(name)
         if model is None:
+            now = self.current.renamed.get(name.lower())
             wire.refuse(
                 "unknown_model",
-                f"no model {name!r} in the pushed schema: add it to your schema and run `pgsync push schema.py`",
+                f"model {name!r} is called {now!r} now: load the schema again"
+                if now is not None
+                else f"no model {name!r} in the pushed schema: add it to your schema and run `pgsync push schema.py`",
                 param="model",
                 model=name,
             )

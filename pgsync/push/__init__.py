@@ -5,11 +5,12 @@ from pgsync.push.changes import breaks_of_wire
 from pgsync.push.limits import Limits
 from pgsync.push.plan import Plan, PushError, Step
 from pgsync.push.proposals import Proposal, read_proposals, schema_of_wire
-from pgsync.push.wishes import Backfill, Rename, Wishes, parse_backfill, parse_rename, wishes_of_wire
+from pgsync.push.wishes import Backfill, ModelRename, Rename, Wishes, parse_backfill, parse_rename, wishes_of_wire
 
 __all__ = [
     "Backfill",
     "Limits",
+    "ModelRename",
     "Plan",
     "Proposal",
     "PushError",

@@ -5,7 +5,7 @@ Only tables that pgsync made are altered, and only by somebody who asked for it;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,7 +82,8 @@ class Alterations:
     """`made`: steps that make tables, before anything is locked; `steps`: those that alter them, in order.
 
     `renames`: what a renamed field means to our own state. `again`: statements on tables, by kind and identity, that
-    have to run although they are as they were, because a step takes out what they made. `misfits`: what keeps a table
+    have to run although they are as they were, because a step takes out what they made. `places`: tables that get
+    another name, quoted: the one of now by the one to come. `misfits`: what keeps a table
     from serving its model and no step mends; `refusals`: what the rows that are there do not allow.
     """
 
@@ -90,6 +91,7 @@ class Alterations:
     steps: list[Step] = field(default_factory=list)
     renames: list[Step] = field(default_factory=list)
     again: set[tuple[str, str]] = field(default_factory=set)
+    places: dict[str, str] = field(default_factory=dict)
     misfits: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
@@ -101,6 +103,11 @@ def alterations(schema: ResolvedSchema, installed: Installed, tables: Tables, wi
     for model in sorted(schema.models, key=lambda m: m.key):
         table = tables.get((model.namespace, model.table))
         names = TableNames(model)
+        before = next((m for m in installed.models if m.key == model.key), None)
+        if before is not None and wishes.model_before(model.key) is not None:
+            table = _rename_model(schema, model, before, tables, wishes, result, installed)
+            if table is None:
+                continue
         if table is None or is_ours(model, table, installed):
             unfit = [f"{model.key}: {why}; only a table that exists may" for why in unfit_names(schema, model)]
             result.misfits.extend(unfit)
@@ -110,7 +117,6 @@ def alterations(schema: ResolvedSchema, installed: Installed, tables: Tables, wi
             result.made.extend(_create(model))
             references.extend(_references_of_new(schema, model, tables))
             continue
-        before = next((m for m in installed.models if m.key == model.key), None)
         altering = _Altering(
             schema,
             tables,
@@ -133,6 +139,106 @@ def is_ours(model: ResolvedModel, table: Table, installed: Installed) -> bool:
     """Whether pgsync made the table."""
     marked = table.comment is not None and table.comment.startswith(MARK)
     return marked or installed.hash_of("table", TableNames(model).table) is not None
+
+
+def _rename_model(
+    schema: ResolvedSchema,
+    model: ResolvedModel,
+    before: Model,
+    tables: Tables,
+    wishes: Wishes,
+    result: Alterations,
+    installed: Installed,
+) -> Table | None:
+    """The table of a model that has another name from now on, as it is once it has been renamed; None: it cannot be."""
+    then = wishes.model_before(model.key)
+    here, there = TableNames(model).table, f"{quote(before.namespace)}.{quote(before.table)}"
+    old, new = tables.get((before.namespace, before.table)), tables.get((model.namespace, model.table))
+    moves = here != there
+    where = f"{model.key}: table {there}"
+    if moves and old is not None and new is not None:
+        result.misfits.append(f"{where} and {here} are both there: drop or rename one, or keep the name in the model")
+        return None
+    table = old if moves and old is not None else new
+    if table is None:
+        result.misfits.append(f"{where} is gone")
+        return None
+    ours = is_ours(model, table, installed)
+    if moves and old is not None and (before.namespace != model.namespace or not ours):
+        statement = f"ALTER TABLE {there} RENAME TO {quote(model.table)}"
+        why = "was not made by pgsync" if not ours else "would move to another namespace"
+        result.misfits.append(f"{where} {why}; keep its name with table={before.table!r}, or rename it: {statement}")
+        return None
+    result.renames.append(
+        Step(
+            f"{model.key}: model {then} is {model.key}",
+            sqlfiles.render(
+                "on_table/rename_model.sql",
+                key=model.key,
+                before=then,
+                arguments=[
+                    literal(t)
+                    for t in (
+                        *(before.name, model.name, then or "", model.key),
+                        *(before.typename.lower(), model.typename.lower()),
+                        *(before.namespace, before.table, model.namespace, model.table),
+                    )
+                ],
+            ),
+            risk=f"clients that know {then} are refused until they have the new schema, and told its name",
+            undo="rename it back",
+            breaks=True,
+        )
+    )
+    if not ours:
+        return table
+    wanted = {"pkey", *(i.name.removeprefix(f"{model.table}_") for i in indexes(model))}
+    wanted |= {k.name.removeprefix(f"{model.table}_") for k in foreign_keys(schema, model)}
+    wanted |= {f"{f.column}_{suffix}" for f in model.fields for suffix in ("check", "required")}
+
+    def renamed(there_now: Iterable[str]) -> dict[str, str]:
+        stem = f"{before.table}_"
+        return {
+            name: f"{model.table}_{name.removeprefix(stem)}"
+            for name in sorted(there_now)
+            if moves and name.startswith(stem) and name.removeprefix(stem) in wanted
+        }
+
+    constraints, index_names = renamed(table.constraints), renamed(table.indexes)
+    if moves and old is not None:
+        result.places[here] = there
+    namespace = quote(model.namespace)
+    sequence = f"{{}}_{model.id.column}_seq"
+    sql = sqlfiles.render(
+        "on_table/rename_table.sql",
+        key=model.key,
+        before=then,
+        there=there if moves and old is not None else "",
+        name=quote(model.table),
+        table=here,
+        mark=literal(f"{MARK}{model.key}]"),
+        constraints=[{"before": quote(a), "now": quote(b)} for a, b in constraints.items()],
+        indexes=[{"before": f"{namespace}.{quote(a)}", "now": quote(b)} for a, b in index_names.items()],
+        sequence=f"{namespace}.{quote(sequence.format(before.table))}" if moves and model.id.identity else "",
+        sequence_now=quote(sequence.format(model.table)),
+    )
+    risk = f"other users of the table that name {before.table} break; to keep the name say table={before.table!r}"
+    result.steps.append(
+        Step(
+            f"{model.key}: table {before.table} is {model.table}",
+            sql,
+            lock=ACCESS_EXCLUSIVE,
+            tables=(here,),
+            risk=risk if moves else "",
+            undo=f"ALTER TABLE {here} RENAME TO {quote(before.table)}" if moves else "rename the model back",
+            breaks=True,
+        )
+    )
+    return replace(
+        table,
+        constraints={constraints.get(n, n): c for n, c in table.constraints.items()},
+        indexes={index_names.get(n, n): i for n, i in table.indexes.items()},
+    )
 
 
 def _create(model: ResolvedModel) -> Iterator[Step]:
@@ -222,6 +328,11 @@ class _Altering:
             if self.wishes.migrate:  # what stays behind is in nobody's way
                 self._let_references_go()
                 self._let_indexes_go()
+
+    @property
+    def _there(self) -> str:
+        """The name that the table has before the transaction."""
+        return self.result.places.get(self.names.table, self.names.table)
 
     def _step(self, title: str, sql: str, **more: object) -> None:
         given = {"lock": ACCESS_EXCLUSIVE, "tables": (self.names.table,)} | more
@@ -407,8 +518,8 @@ class _Altering:
         lossy = way is Way.LOSSY
         if f.column in (model.id.column, model.tenant_column):
             return "rows are known by it, here and in clients"
-        if was != f.column:
-            return "it gets another name, too: do that in a push of its own"
+        if was != f.column or self._there != self.names.table:
+            return "it or its table gets another name, too: do that in a push of its own"
         if f.enum_values is not None:
             listed = ", ".join(literal(v) for v in f.enum_values)
             if self._holds(f"t.{quote(was)}::text NOT IN ({listed})", f"it is none of {listed}"):
@@ -618,8 +729,8 @@ class _Altering:
             key=self.model.key,
             field=f.name,
             what=what,
-            table=self.names.table,
-            table_literal=literal(self.names.table),
+            table=self._there if stage is Stage.BEFORE else self.names.table,
+            table_literal=literal(self._there if stage is Stage.BEFORE else self.names.table),
             column=quote(column),
             value=_filling(backfill, f),
             condition=condition,
@@ -730,13 +841,13 @@ class _Altering:
             self._validate(key.name)
 
     def _holds(self, condition: str, what: str) -> bool:
-        return bool(self.ask(sqlfiles.render("push/holds.sql", what=what, table=self.names.table, condition=condition)))
+        return bool(self.ask(sqlfiles.render("push/holds.sql", what=what, table=self._there, condition=condition)))
 
     def _repeats(self, index: Index) -> bool:
         f = self.model.field(index.field)
         if f is None or f.column not in self.table.columns:
             return False
-        sql = sqlfiles.render("push/repeats.sql", table=self.names.table, columns=index.columns, column=quote(f.column))
+        sql = sqlfiles.render("push/repeats.sql", table=self._there, columns=index.columns, column=quote(f.column))
         return bool(self.ask(sql))
 
     def _orphans(self, column: str, target: str) -> bool:
@@ -744,9 +855,9 @@ class _Altering:
         names = TableNames(model)
         sql = sqlfiles.render(
             "push/orphans.sql",
-            table=self.names.table,
+            table=self._there,
             column=quote(column),
-            target=target,
+            target=self.result.places.get(target, target),
             id=names.id,
             tenant=self.names.tenant if names.tenant is not None else None,
             target_tenant=names.tenant,

@@ -22,7 +22,7 @@ from pgsync.push.introspect import Installed, read_installed, read_tables
 from pgsync.push.limits import Limits
 from pgsync.push.plan import LOCKS, Plan, make_migration, make_plan, strongest
 from pgsync.push.step import STRENGTH, Stage, Step
-from pgsync.push.wishes import Wishes
+from pgsync.push.wishes import ModelRename, Wishes
 from pgsync.schema import Schema
 
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -106,7 +106,7 @@ def _run(
         left, after = _plan(
             connection,
             schema,
-            Wishes(migrate=wishes.migrate, force=True, backfills=wishes.backfills),
+            replace(wishes, force=True, renames=tuple(r for r in wishes.renames if isinstance(r, ModelRename))),
             limits,
             make,
             as_pushed=True,

@@ -39,7 +39,8 @@ def breaks(schema: ResolvedSchema, installed: Installed, wishes: Wishes) -> Iter
             message = f"model {before.key} leaves the schema; its table and rows stay, {clients} that use it break"
             yield from _unless(wishes, before.key, message)
             continue
-        if (before.namespace, before.table) != (model.namespace, model.table):
+        is_renamed = wishes.model_before(model.key) is not None
+        if (before.namespace, before.table) != (model.namespace, model.table) and not is_renamed:
             message = f"model {before.key} moves from table {before.table} to {model.table}"
             yield from _unless(wishes, before.key, f"{message}; {clients} lose the rows of the old one")
         if before.tenant_column != model.tenant_column:
@@ -62,6 +63,8 @@ def breaks_of_wire(schema: Schema, active: ActiveSchema, options: Mapping[str, A
     """
     installed = Installed(version=active.version, models=active.models)
     wishes = wishes_of_wire(options, migrate=True).settled(schema.resolved, installed.models)
+    models = tuple(replace(m, key=wishes.model_now(m.key)) for m in installed.models)
+    installed = replace(installed, models=models)
     broken = [*breaks(schema.resolved, installed, replace(wishes, force=False))]
     if broken and not wishes.force:
         said = [b.message for b in broken]

@@ -6,7 +6,7 @@ Additive steps are planned; what would lose data or break connected clients is r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgsync import sqlfiles
@@ -102,6 +102,7 @@ def make_plan(
     suit the rows, and was not allowed.
     """
     wishes = wishes.settled(schema, installed.models)
+    installed = as_renamed(installed, wishes)
     broken = [str(b) for b in breaks(schema, installed, wishes)]
     if broken:
         message = _say("the push would break connected clients", broken)
@@ -135,6 +136,7 @@ def make_migration(
     Raises PushError as `make_plan` does, and `incompatible_change` for steps that have to come with the version.
     """
     wishes = wishes.settled(schema, installed.models)
+    installed = as_renamed(installed, wishes)
     altered = alterations(schema, installed, tables, wishes, ask)
     _refuse(altered)
     active = {m.key for m in installed.models}
@@ -144,7 +146,7 @@ def make_migration(
             "the active version cannot live with these; run `pgsync push --migrate` with the same options", tied
         )
         raise PushError("incompatible_change", message, details={"unexecutable": tied, "warnings": []})
-    steps = _ordered([*altered.made], altered.steps, [])
+    steps = _ordered([*altered.made], altered.steps, [], places=altered.places)
     return Plan(
         tuple(steps),
         schema.hash,
@@ -166,7 +168,8 @@ def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Altera
     early += [_step(s) for s in bundle.functions if installed.hash_of(s.kind, s.identity) != s.hash]
     late = [*altered.renames, *altered.steps]
     removed = [m for m in installed.models if bundle.schema.model(m.key) is None]
-    moved = [m for m in installed.models if _moved(m, bundle.schema)]
+    left_behind = set(altered.places.values())
+    moved = [m for m in installed.models if _moved(m, bundle.schema) and _quoted(m) not in left_behind]
     for model in (*removed, *moved):
         late.extend(_leave(model, tables.get((model.namespace, model.table))))
     on_tables = [
@@ -177,7 +180,9 @@ def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Altera
     late += [_step(s, tables.get(_place(bundle.schema, s))) for s in on_tables]
     last = [_step(s) for s in bundle.dispatchers if installed.hash_of(s.kind, s.identity) != s.hash]
     last.extend(_drop_functions(bundle, installed))
-    steps = [s for s in runtime if s.stage is Stage.RUNTIME] + _ordered(early, late, last, made=altered.made)
+    steps = [s for s in runtime if s.stage is Stage.RUNTIME] + _ordered(
+        early, late, last, made=altered.made, places=altered.places
+    )
     activates = any(s.stage in (Stage.RUNTIME, Stage.TRANSACTION) for s in steps)
     if activates or bundle.definition_hash != installed.definition_hash:
         activation = Step("activate this version", bundle.activation(), undo="push the version before")
@@ -187,9 +192,18 @@ def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Altera
 
 
 def _ordered(
-    early: Sequence[Step], late: Sequence[Step], last: Sequence[Step], *, made: Sequence[Step] = ()
+    early: Sequence[Step],
+    late: Sequence[Step],
+    last: Sequence[Step],
+    *,
+    made: Sequence[Step] = (),
+    places: Mapping[str, str],
 ) -> list[Step]:
-    """Steps by stage; those of the transaction that lock tables come after one step that takes all locks at once."""
+    """Steps by stage; those of the transaction that lock tables come after one step that takes all locks at once.
+
+    `places`: tables that get another name, by that name; they are locked under the one that they have.
+    """
+    late = [replace(s, tables=tuple(dict.fromkeys(places.get(t, t) for t in s.tables))) for s in late]
     before = [s for s in late if s.stage is Stage.BEFORE]
     after = [s for s in late if s.stage is Stage.AFTER]
     locked = [s for s in late if s.stage is Stage.TRANSACTION]
@@ -266,6 +280,11 @@ def _step(statement: Statement, table: Table | None = None) -> Step:
         risk=risk if statement.kind == "row_security" else "",
         undo=statement.undo or "the statement of the version before",
     )
+
+
+def as_renamed(installed: Installed, wishes: Wishes) -> Installed:
+    """The same with the models of the active version under the keys that they have from now on."""
+    return replace(installed, models=tuple(replace(m, key=wishes.model_now(m.key)) for m in installed.models))
 
 
 def _moved(before: Model, schema: ResolvedSchema) -> bool:

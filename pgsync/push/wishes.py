@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,17 @@ class Rename:
 
     def __str__(self) -> str:
         return f"{self.model}.{self.before}:{self.now}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRename:
+    """Model `before` is model `now`; its rows and history stay."""
+
+    before: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.before}:{self.now}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Wishes:
     migrate: bool = True
     force: bool = False
     allow: frozenset[str] = frozenset()
-    renames: tuple[Rename, ...] = ()
+    renames: tuple[Rename | ModelRename, ...] = ()
     backfills: tuple[Backfill, ...] = ()
 
     def settled(self, schema: ResolvedSchema, before: Sequence[Model]) -> Wishes:
@@ -65,12 +76,22 @@ class Wishes:
                 unknown.append(f"{whole}: no model {name!r}")
             return found or name
 
-        renames = tuple(Rename(key(r.model, r), r.before, r.now) for r in self.renames)
-        backfills = tuple(Backfill(key(b.model, b), b.field, b.value, b.typed) for b in self.backfills)
+        models = self._models(schema, before, unknown)
+        now = {m.before: m.now for m in models}
+        for each in (r for r in self.renames if isinstance(r, ModelRename)):  # whose own name is gone already
+            keys.setdefault(each.before.lower(), _named(each.now, schema.models) or each.now)
+
+        def key_now(name: str, whole: object) -> str:
+            found = key(name, whole)
+            return now.get(found, found)
+
+        renames = tuple(Rename(key_now(r.model, r), r.before, r.now) for r in self.renames if isinstance(r, Rename))
+        backfills = tuple(Backfill(key_now(b.model, b), b.field, b.value, b.typed) for b in self.backfills)
         allow = frozenset(
-            ".".join([keys.get(name.lower(), name), *rest])  # one that names nothing allows nothing
+            ".".join([now.get(found, found), *rest])  # one that names nothing allows nothing
             for entry in self.allow
             for name, *rest in [entry.split(".", 1)]
+            for found in [keys.get(name.lower(), name)]
         )
         for rename in renames:
             model = schema.model(rename.model)
@@ -89,15 +110,48 @@ class Wishes:
         if unknown:
             message = "the push cannot do what was asked:\n" + "\n".join(f"  {u}" for u in unknown)
             raise PgsyncError("incompatible_change", message, details={"unexecutable": unknown, "warnings": []})
-        return Wishes(migrate=self.migrate, force=self.force, allow=allow, renames=renames, backfills=backfills)
+        renamed: tuple[Rename | ModelRename, ...] = (*models, *renames)
+        return Wishes(migrate=self.migrate, force=self.force, allow=allow, renames=renamed, backfills=backfills)
+
+    def _models(self, schema: ResolvedSchema, before: Sequence[Model], unknown: list[str]) -> tuple[ModelRename, ...]:
+        """The renames of models by key, without those that an earlier push has done."""
+        found = []
+        there = {m.key for m in before}
+        for each in (r for r in self.renames if isinstance(r, ModelRename)):
+            then = _named(each.before, before)
+            now = _named(each.now, schema.models)
+            if now is None:
+                unknown.append(f"{each}: the schema has no model {each.now!r}")
+            elif now in there and (then is None or then == now):
+                continue
+            elif then is None:
+                unknown.append(f"{each}: the active version has no model {each.before!r}")
+            elif schema.model(then) is not None or now in there:
+                unknown.append(f"{each}: both are models of a version")
+            else:
+                found.append(ModelRename(then, now))
+        return tuple(found)
+
+    def model_now(self, before: str) -> str:
+        """The key that a model of the active version has from now on."""
+        found = (r.now for r in self.renames if isinstance(r, ModelRename) and r.before == before)
+        return next(found, before)
+
+    def model_before(self, now: str) -> str | None:
+        """The key that this model had in the active version, if it is renamed."""
+        return next((r.before for r in self.renames if isinstance(r, ModelRename) and r.now == now), None)
 
     def rename_to(self, model: str, now: str) -> Rename | None:
         """The rename whose result is this field."""
-        return next((r for r in self.renames if (r.model, r.now) == (model, now)), None)
+        return next((r for r in self._fields if (r.model, r.now) == (model, now)), None)
 
     def rename_of(self, model: str, before: str) -> Rename | None:
         """The rename of this field."""
-        return next((r for r in self.renames if (r.model, r.before) == (model, before)), None)
+        return next((r for r in self._fields if (r.model, r.before) == (model, before)), None)
+
+    @property
+    def _fields(self) -> Iterator[Rename]:
+        return (r for r in self.renames if isinstance(r, Rename))
 
     def backfill_of(self, model: str, field: str) -> Backfill | None:
         """What to fill a field with."""
@@ -117,13 +171,15 @@ def value_of(backfill: Backfill, field: ResolvedField) -> Any:
     return default_to_json(value, type_of(field.sql_type, field.kind), field.enum_values)
 
 
-def parse_rename(text: str) -> Rename:
-    """`task.title:name`. Raises ValueError."""
+def parse_rename(text: str) -> Rename | ModelRename:
+    """`task.title:name`, or `task:ticket` for a model. Raises ValueError."""
     field, colon, now = text.partition(":")
     model, dot, before = field.partition(".")
+    if model and colon and now and not dot and "." not in now:
+        return ModelRename(model, now)
     now = now.rpartition(".")[2]
     if not (colon and dot and model and before and now):
-        raise ValueError(f"{text!r} is not of the form model.field:name")
+        raise ValueError(f"{text!r} is not of the form model.field:name or model:name")
     return Rename(model, before, now)
 
 
@@ -149,7 +205,7 @@ def wishes_of_wire(options: Mapping[str, Any], *, migrate: bool) -> Wishes:
             renames.append(parse_rename(f"{entry.get('from')}:{entry.get('to')}"))
         except ValueError:
             unexecutable.append(
-                f"rename {entry.get('from')} to {entry.get('to')}: only fields are renamed, model.field"
+                f"rename {entry.get('from')} to {entry.get('to')}: fields are renamed, model.field, and models"
             )
     backfills = []
     for entry in options.get("backfills") or ():
@@ -163,6 +219,11 @@ def wishes_of_wire(options: Mapping[str, Any], *, migrate: bool) -> Wishes:
     return Wishes(
         migrate=migrate, force=options.get("force") is True, renames=tuple(renames), backfills=tuple(backfills)
     )
+
+
+def _named(name: str, models: Iterable[Model | ResolvedModel]) -> str | None:
+    """The key of the model with this key, typename or name."""
+    return _spellings(models).get(name.lower())
 
 
 def _spellings(models: Iterable[Model | ResolvedModel]) -> dict[str, str]:

@@ -7,6 +7,7 @@ GRANT SELECT ON TABLE
   pgsync_private.audit_block,
   pgsync_private.audit_seal,
   pgsync_private.claim_event,
+  pgsync_private.model_rename,
   pgsync_private.position
 TO {{ role }};
 -- Without what the change log keeps of a row's values for premises.

@@ -12,7 +12,11 @@ AS $function$
     'hash', s.hash,
     'pushedAt', pgsync_private.iso(s.activated_at),
     'schema', s.document,
-    'models', s.models)
+    'models', s.models,
+    'renamed', (
+      SELECT COALESCE(pg_catalog.jsonb_object_agg(pg_catalog.lower(r.key_before), r.key_now), '{}')
+      FROM pgsync_private.model_rename AS r
+    ))
   FROM pgsync_private.schema_version AS s
   WHERE CASE WHEN p_version IS NULL THEN s.state = 'active' ELSE s.version = p_version END;
 $function$;

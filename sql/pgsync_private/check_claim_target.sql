@@ -18,8 +18,7 @@ BEGIN
   IF p_model IS NULL THEN
     RETURN pg_catalog.jsonb_build_object(
       'code', 'unknown_model',
-      'message', pg_catalog.format(
-        'model %s is not in the pushed schema; add it and run: pgsync push schema.py', pg_catalog.to_json(p_model_key)),
+      'message', pgsync_private.unknown_model(p_model_key),
       'model', p_model_key,
       'param', 'model');
   END IF;

@@ -26,8 +26,7 @@ BEGIN
   IF p_model IS NULL THEN
     RETURN pg_catalog.jsonb_build_object(
       'code', 'server_execute_unknown_model',
-      'message', pg_catalog.format(
-        'model %s is not in the pushed schema; add it and run: pgsync push schema.py', pg_catalog.to_json(p_operation ->> 'model')),
+      'message', pgsync_private.unknown_model(p_operation ->> 'model'),
       'model', p_operation ->> 'model',
       'param', 'model');
   END IF;

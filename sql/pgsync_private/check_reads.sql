@@ -38,7 +38,7 @@ BEGIN
       IF v_model IS NULL THEN
         RETURN pg_catalog.jsonb_build_object('problem', pg_catalog.jsonb_build_object(
           'code', 'server_execute_unknown_model',
-          'message', pg_catalog.format('model %s is not in the pushed schema; add it and run: pgsync push schema.py', v_read -> 'model'),
+          'message', pgsync_private.unknown_model(v_read ->> 'model'),
           'model', v_read ->> 'model',
           'param', p_param));
       ELSIF NOT pgsync.may_read(v_model[2]) THEN

@@ -34,7 +34,7 @@ BEGIN
     '{}')
   INTO v_models
   FROM pgsync_private.log_models() AS m
-  WHERE (p_model IS NULL OR m.name = p_model)
+  WHERE (p_model IS NULL OR m.name = ANY (pgsync_private.model_names(p_model)))
     AND (NOT m.has_rule OR pgsync.participant_kind() = 'system');
   SELECT COALESCE(pg_catalog.max(p.last_sync_id), 0)
   INTO v_head

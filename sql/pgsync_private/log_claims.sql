@@ -25,7 +25,7 @@ BEGIN
     END IF;
     v_seen := v_seen + 1;
     v_last := v_event.seq;
-    IF (p_model IS NULL OR v_event.model = p_model)
+    IF (p_model IS NULL OR v_event.model = ANY (pgsync_private.model_names(p_model)))
       AND (p_since IS NULL OR v_event.at >= p_since)
       AND EXISTS (
         SELECT

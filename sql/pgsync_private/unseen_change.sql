@@ -80,7 +80,7 @@ BEGIN
         AND (c.organization_id IS NULL OR c.organization_id = p_organization)
         AND (
           p_group = ANY (c.sync_groups)
-          OR c.op = 'T'
+          OR c.op IN ('T', 'S')
           OR (c.sync_groups IS NULL AND c.organization_id IS NOT NULL AND p_group = 'org:' || c.organization_id)
           OR (c.sync_groups IS NULL AND c.organization_id IS NULL AND p_group = 'default')
         )

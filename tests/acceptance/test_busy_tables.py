@@ -183,14 +183,17 @@ async def test_nobody_waits_long_and_nothing_is_lost(
             writing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writing
-        assert crowd.failures == []
+        # Whoever names the table by SQL has to know its name.
+        assert change.table != "tasks" or crowd.failures == []
+        assert {type(each) for each in crowd.failures} <= {psycopg.errors.UndefinedTable}
         assert not socket.raw.closed
         assert max(crowd.longest.values()) < LOCK_TIMEOUT_SECONDS + SLACK_SECONDS
         assert result.version == first + 1
-        present = {row[0] for row in busy.database.execute("SELECT id FROM tasks")}
+        present = {row[0] for row in busy.database.execute(f"SELECT id FROM {change.table}")}
         assert set(old.created) <= present, "a row that was confirmed is gone"
         assert {f"t{n}" for n in range(1, ROWS_COUNT + 1)} <= present
-        assert not old.unread or change_name == "model removed", set(old.unread)
+        assert not old.unread or change_name in ("model removed", "model renamed")
+        assert all(400 <= status < 500 for status, _ in old.unread), set(old.unread)
         if change.refuses:
             assert len(old.refused) > before
             assert all(400 <= status < 500 for status, _ in old.refused), set(old.refused)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pgsync.push import Backfill, Rename, Wishes
+from pgsync.push import Backfill, ModelRename, Rename, Wishes
 from pgsync.schema import Field, Model, Ref, Schema, bigint
 
 ROWS: Final = (
@@ -35,7 +35,11 @@ _FIELDS: Final[Mapping[str, tuple[Any, Any]]] = {
 
 
 def declare(
-    *more: type[Model], without: tuple[str, ...] = (), options: Mapping[str, Any] | None = None, **fields: Any
+    *more: type[Model],
+    without: tuple[str, ...] = (),
+    options: Mapping[str, Any] | None = None,
+    typename: str = "Task",
+    **fields: Any,
 ) -> Schema:
     """The schema of before with fields of Task added, replaced or left out, and with further models."""
     chosen = {name: f for name, f in {**_FIELDS, **fields}.items() if name not in without}
@@ -45,7 +49,7 @@ def declare(
         namespace["__module__"] = __name__
         namespace |= {name: default for name, (_, default) in chosen.items() if default is not REQUIRED}
 
-    task = types.new_class("Task", (Model,), dict(options or {}), fill)
+    task = types.new_class(typename, (Model,), dict(options or {}), fill)
     return Schema(Project, task, *more)
 
 
@@ -53,10 +57,10 @@ def declare(
 class Change:
     """One kind of change. `wishes` is what it takes; without that it is refused, unless nothing is asked for.
 
-     `refuses`: an old client that writes title, status and
-    estimate is refused afterwards. `kept` is a query that gives the same before and after. `leaves`: what queries of
-    the catalog begin with that rightly say other things than after a first push, because tables and columns stay.
-    `before`: what is pushed first, where `declare()` lacks what changes.
+    `refuses`: an old client that writes title, status and estimate is refused afterwards. `kept` is a query that gives
+    the same before and after. `leaves`: what queries of the catalog begin with that rightly say other things than after
+    a first push, because tables and columns stay. `table`: what the table of tasks is called afterwards. `before`: what
+    is pushed first, where `declare()` lacks what changes.
     """
 
     after: Callable[[], Schema]
@@ -65,6 +69,7 @@ class Change:
     kept: str = KEPT
     leaves: tuple[str, ...] = ()
     before: Callable[[], Schema] | None = None
+    table: str = "tasks"
 
 
 def _allow(*subjects: str) -> Wishes:
@@ -80,6 +85,11 @@ def _with_label() -> Schema:
         name: str
 
     return declare(Label)
+
+
+def _renamed(typename: str, **options: Any) -> Schema:
+    project = (Ref[Project] | None, Field(None))
+    return declare(typename=typename, options=options, project_id=project, title=(str, Field(index=True)))
 
 
 def _without_task() -> Schema:
@@ -102,6 +112,19 @@ CHANGES: Final[Mapping[str, Change]] = {
         lambda: declare(without=("title",), name=(str, REQUIRED)),
         Wishes(renames=(Rename("task", "title", "name"),)),
         refuses=True,
+    ),
+    "model renamed": Change(
+        lambda: _renamed("Ticket"),
+        Wishes(renames=(ModelRename("task", "ticket"),)),
+        before=lambda: declare(project_id=(Ref[Project] | None, Field(None)), title=(str, Field(index=True))),
+        refuses=True,
+        kept="SELECT count(*), count(note), sum(estimate) FROM {table} WHERE id LIKE 't%'",
+        table="tickets",
+    ),
+    "model renamed, its table not": Change(
+        lambda: _renamed("Ticket", table="tasks"),
+        Wishes(renames=(ModelRename("tasks", "tickets"),)),
+        before=lambda: declare(project_id=(Ref[Project] | None, Field(None)), title=(str, Field(index=True))),
     ),
     "enum field renamed": Change(
         lambda: declare(without=("status",), state=_FIELDS["status"]),
