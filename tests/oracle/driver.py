@@ -211,9 +211,9 @@ class Run:
         self.database.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {tables} TO {self.role}")
 
     def _credential(self, identity: Identity, *, key_kind: keys.KeyKind, operations: list[str]) -> tuple[str, str]:
-        more: dict[str, Any] = (
-            {} if identity.follows else {"syncGroups": sorted(identity.groups)}
-        )  # groups given by name are all
+        more: dict[str, Any] = {}
+        if not identity.follows:  # groups that are given by name are all
+            more["syncGroups"] = sorted(identity.groups)
         key, made = create_credential(
             self.database,
             organization=identity.organization,
