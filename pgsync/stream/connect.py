@@ -281,6 +281,10 @@ class Replication(Watched):
         self._confirmed_lsn = max(self._confirmed_lsn, lsn)
         self._send_status(reply=False)
 
+    def fail(self, error: ReplicationError) -> None:
+        """Has `read` raise this error from now on."""
+        self._fail(error)
+
     async def close(self) -> None:
         """Ends the stream so that the slot is free at once, then the connection; never raises for a lost server."""
         if self._timer is not None:

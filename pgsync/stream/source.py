@@ -5,17 +5,29 @@ A source is good for one connection; a feed that loses it connects to another an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
+
+import psycopg
 
 from pgsync import log
 from pgsync.log import Event
 from pgsync.models import EMPTY
 from pgsync.names import MAX_BYTES
-from pgsync.stream.connect import ConnectionLostError, Replication, SlotActiveError, System, format_lsn
+from pgsync.stream.connect import (
+    ConnectionLostError,
+    Replication,
+    SlotActiveError,
+    SynchronousStandbyError,
+    System,
+    format_lsn,
+)
 from pgsync.stream.listener import Listener
 from pgsync.stream.server import check_synchronous, explain_refusal, tell_limits
+
+WATCH_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +85,24 @@ class SlotSource:
     """
 
     def __init__(
-        self, replication: Replication, listener: Listener, *, slot: str, publication: str, failover: bool
+        self,
+        replication: Replication,
+        listener: Listener,
+        *,
+        conninfo: str,
+        slot: str,
+        publication: str,
+        failover: bool,
     ) -> None:
         self._replication = replication
         self._listener = listener
+        self._conninfo = conninfo
+        self._watching: asyncio.Task[None] | None = None
         self._slot = slot
         self._publication = publication
         self._failover = failover
         self.read = replication.read
         self.confirm = replication.confirm
-        self.close = replication.close
 
     @classmethod
     async def connect(
@@ -101,7 +121,7 @@ class SlotSource:
         except ConnectionLostError as error:
             raise await explain_refusal(listener, error) from error
         tell_limits(limits, slot, failover=failover and limits.failover_standbys is not None)
-        return cls(replication, listener, slot=slot, publication=publication, failover=failover)
+        return cls(replication, listener, conninfo=conninfo, slot=slot, publication=publication, failover=failover)
 
     @property
     def sent_lsn(self) -> int:
@@ -147,6 +167,35 @@ class SlotSource:
         state = await self._listener.slot(self._slot)
         if state is None or state.confirmed_lsn > from_lsn:
             raise ConnectionLostError("somebody else read from the slot meanwhile")
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """See `Source`."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+        await self._replication.close()
+
+    async def _watch(self) -> None:
+        """Ends the stream when the server is told to wait for it with its commits, as it is refused at the start.
+
+        Asks on a connection of its own: others may be among those that wait.
+        """
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                listener = await Listener.connect(self._conninfo, application_name=f"pgsync watch {self._slot}")
+                try:
+                    limits = await listener.limits()
+                finally:
+                    await listener.close()
+            except psycopg.Error:
+                continue  # the stream itself notices when its server has gone
+            try:
+                check_synchronous(limits, application_name(self._slot))
+            except SynchronousStandbyError as error:
+                self._replication.fail(error)
+                return
 
 
 def application_name(slot: str) -> str:

@@ -21,6 +21,7 @@ from pgsync import log
 from pgsync.dev.embedded import EmbeddedPostgres, bundled_bin_dir
 from pgsync.push import push
 from pgsync.schema import Model, Schema
+from pgsync.stream import source
 from pgsync.stream.connect import (
     LoginRefusedError,
     Replication,
@@ -251,6 +252,32 @@ async def test_what_keeps_a_gateway_from_the_log_is_told_with_its_remedy(server:
         async with running(database, "a") as a:  # nothing was left behind that would be in the way
             insert(database, 1, 1)
             await a.has(1)
+
+
+async def test_running_gateway_leaves_a_server_that_begins_to_wait_for_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "WATCH_SECONDS", 0.1)
+    with server_of_its_own(server) as (_, database):
+        push(database.dsn, TASKS)
+        out = io.StringIO()
+        async with running(database, "a") as a:
+            insert(database, 1, 1)
+            await a.has(1)
+            log.configure(format="json", stream=out)
+            database.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            database.execute("SELECT pg_reload_conf()")
+            await until(lambda: not a.feed.is_connected, "the gateway leaves the stream")
+            senders = "SELECT count(*) FROM pg_stat_replication"
+            await until(lambda: database.execute(senders) == [(0,)], "nobody is waited for")
+            (said,) = {
+                event["error"] for line in out.getvalue().splitlines() if "meaning" in (event := orjson.loads(line))
+            }
+            assert said == "SynchronousStandbyError"
+            database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            database.execute("SELECT pg_reload_conf()")
+            insert(database, 2, 2)
+            await a.has(2)
 
 
 async def test_limits_of_the_slot_are_told_at_the_start(server: Server) -> None:
