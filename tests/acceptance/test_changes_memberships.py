@@ -9,40 +9,21 @@ import pytest
 
 from pgsync.gateway import serve
 from pgsync.push import push
-from pgsync.schema import Field, Model, Ref, Schema
 from tests import postgres
 from tests.acceptance.conftest import World, config_of
 from tests.acceptance.test_changes import following
-
-
-class Person(Model):
-    name: str
-
-
-class Workspace(Model, scope=True):
-    name: str
-
-
-class Document(Model):
-    title: str
-    workspace_id: Ref[Workspace] = Field(parent=True, on_delete="cascade")
-
-
-class Member(Model, grants=("person", "workspace")):
-    person_id: Ref[Person] = Field(fk=False)
-    workspace_id: Ref[Workspace] = Field(on_delete="cascade")
+from tests.workspaces import SCHEMA
 
 
 @pytest.fixture
 def granting(server: postgres.Server) -> Iterator[postgres.Database]:
-    database = server.create_database()
-    push(database.dsn, Schema(Person, Workspace, Document, Member))
-    for workspace in ("w1", "w2"):
-        database.execute("INSERT INTO workspaces (organization_id, id, name) VALUES ('acme', %s, 'x')", [workspace])
-        write(database, workspace, workspace)
-    grant(database, "w1")
-    yield database
-    database.drop()
+    with server.lend() as database:
+        push(database.dsn, SCHEMA)
+        for workspace in ("w1", "w2"):
+            database.execute("INSERT INTO workspaces (organization_id, id, name) VALUES ('acme', %s, 'x')", [workspace])
+            write(database, workspace, workspace)
+        grant(database, "w1")
+        yield database
 
 
 @pytest.fixture

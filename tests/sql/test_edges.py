@@ -15,31 +15,10 @@ from psycopg.types.json import Jsonb
 
 from pgsync import names
 from pgsync.push import push
-from pgsync.schema import Field, Model, Ref, Schema
 from tests.credentials import create_credential
 from tests.postgres import Database, Server
 from tests.sql.conftest import Caller, World, _copy, ok, refused
-
-
-class Person(Model):
-    name: str
-
-
-class Workspace(Model, scope=True):
-    name: str
-
-
-class Document(Model):
-    title: str
-    workspace_id: Ref[Workspace] = Field(parent=True, on_delete="cascade")
-
-
-class Member(Model, grants=("person", "workspace")):
-    person_id: Ref[Person] = Field(fk=False)
-    workspace_id: Ref[Workspace] = Field(on_delete="cascade")
-
-
-SCHEMA = Schema(Person, Workspace, Document, Member)
+from tests.workspaces import SCHEMA
 
 
 @pytest.fixture(scope="module")
