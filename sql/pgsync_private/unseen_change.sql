@@ -32,6 +32,9 @@ DECLARE
   v_seen_commits text[] := ARRAY(SELECT s.s FROM pg_catalog.jsonb_array_elements_text(COALESCE(p_evidence -> 'seenCommits', '[]')) AS s(s));
   v_unseen xid8 := (p_evidence ->> 'unseen')::xid8;
   v_change pgsync_private.change;
+  v_kind record;
+  v_newest bigint[]; -- seq and xid
+  v_is_known boolean;
   v_seen_as text;
 BEGIN
   SELECT s.value::xid8
@@ -50,9 +53,18 @@ BEGIN
     v_oldest := v_unseen;
   END IF;
 
+  -- Many changes look alike to a reader: each kind of them is judged once, the newest first.
   IF p_group IS NULL THEN
-    FOR v_change IN
-      SELECT c.*
+    FOR v_kind IN
+      SELECT
+        c.model,
+        c.organization_id,
+        c.row_id,
+        c.op,
+        c.old_row,
+        c.new_row,
+        COALESCE(p_fields IS NULL OR c.op <> 'U' OR c.fields && p_fields, true) AS counts,
+        pg_catalog.max(ARRAY[c.seq, c.xid::text::bigint]) AS newest
       FROM pgsync_private.change AS c
       WHERE c.row_id = ANY (ARRAY[p_id, ''])
         AND c.model = p_model
@@ -62,19 +74,32 @@ BEGIN
         AND c.xid <> ALL (v_seen)
         AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
         AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
-      ORDER BY c.seq DESC
+      GROUP BY 1, 2, 3, 4, 5, 6, 7
+      ORDER BY newest DESC
     LOOP
+      v_change.model := v_kind.model;
+      v_change.organization_id := v_kind.organization_id;
+      v_change.row_id := v_kind.row_id;
+      v_change.op := v_kind.op;
+      v_change.old_row := v_kind.old_row;
+      v_change.new_row := v_kind.new_row;
       v_seen_as := pgsync_generated.seen_as(v_change, false);
-      CONTINUE WHEN v_seen_as = 'N';
-      CONTINUE WHEN v_seen_as <> 'E' AND p_fields IS NOT NULL AND v_change.op = 'U' AND NOT v_change.fields && p_fields;
-      IF v_seen_as = '?' AND NOT pgsync_generated.sees_row(p_model, p_id) THEN
-        RETURN pgsync_private.unattributed_change(v_change);
+      IF v_seen_as = 'E' OR (v_seen_as <> 'N' AND v_kind.counts) THEN
+        v_newest := v_kind.newest;
+        v_is_known := v_seen_as <> '?' OR pgsync_generated.sees_row(p_model, p_id);
+        EXIT;
       END IF;
-      RETURN v_change;
     END LOOP;
   ELSE
-    FOR v_change IN
-      SELECT c.*
+    FOR v_kind IN
+      SELECT
+        c.model,
+        c.organization_id,
+        CASE c.row_id WHEN '' THEN '' ELSE '*' END AS row_id,
+        c.op,
+        c.old_row,
+        c.new_row,
+        pg_catalog.max(ARRAY[c.seq, c.xid::text::bigint]) AS newest
       FROM pgsync_private.change AS c
       WHERE c.xid >= v_oldest
         AND (c.organization_id IS NULL OR c.organization_id = p_organization)
@@ -88,17 +113,32 @@ BEGIN
         AND c.xid <> ALL (v_seen)
         AND COALESCE(c.server_tx_id, '') <> ALL (v_seen_commits)
         AND (p_except_id IS NULL OR (c.actor_kind, c.actor_id) IS DISTINCT FROM (p_except_kind, p_except_id))
-      ORDER BY c.seq DESC
+      GROUP BY 1, 2, 3, 4, 5, 6
+      ORDER BY newest DESC
     LOOP
+      v_change.model := v_kind.model;
+      v_change.organization_id := v_kind.organization_id;
+      v_change.row_id := v_kind.row_id;
+      v_change.op := v_kind.op;
+      v_change.old_row := v_kind.old_row;
+      v_change.new_row := v_kind.new_row;
       v_seen_as := pgsync_generated.seen_as(v_change, true);
-      CONTINUE WHEN v_seen_as = 'N';
-      IF v_seen_as = '?' THEN
-        RETURN pgsync_private.unattributed_change(v_change);
+      IF v_seen_as <> 'N' THEN
+        v_newest := v_kind.newest;
+        v_is_known := v_seen_as <> '?';
+        EXIT;
       END IF;
-      RETURN v_change;
     END LOOP;
   END IF;
-  RETURN NULL;
+  IF v_newest IS NULL THEN
+    RETURN NULL;
+  END IF;
+  SELECT c.*
+  INTO v_change
+  FROM pgsync_private.change AS c
+  WHERE c.xid = v_newest[2]::text::xid8
+    AND c.seq = v_newest[1];
+  RETURN CASE WHEN v_is_known THEN v_change ELSE pgsync_private.unattributed_change(v_change) END;
 END
 $function$;
 
