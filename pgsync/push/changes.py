@@ -82,7 +82,8 @@ def _of_field(before: Model, field: Field, model: ResolvedModel, clients: str, w
         message = f"{where} leaves the schema; its column and values stay, {clients} that use it break"
         yield from _unless(wishes, subject, message, also=f"--rename {subject}:NAME if it has another name now")
         return
-    if rename is None and field.column != now.column:
+    is_said = (field.column, now.column) == (before.tenant_column, model.tenant_column)  # that of the organization
+    if rename is None and field.column != now.column and not is_said:
         message = f"{where} moves from column {field.column} to {now.column}"
         yield from _unless(wishes, subject, message, also=f"--rename {subject}:{now.name} to keep its values")
     if field.sql_type != now.sql_type and not _is_wider(field, now):

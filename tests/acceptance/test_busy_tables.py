@@ -161,7 +161,7 @@ async def test_nobody_waits_long_and_nothing_is_lost(
         crowd_goal, old_goal = crowd.turns + count, old.turns + count
 
         async def done() -> bool:
-            return (crowd.turns >= crowd_goal and old.turns >= old_goal) or bool(crowd.failures)
+            return (crowd.turns >= crowd_goal or bool(crowd.failures)) and old.turns >= old_goal
 
         await until(done, "readers and writers go on")
 

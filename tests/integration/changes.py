@@ -185,6 +185,9 @@ CHANGES: Final[Mapping[str, Change]] = {
     "reference": Change(lambda: declare(project_id=(Ref[Project] | None, Field(None, on_delete="set null")))),
     "group": Change(lambda: declare(options={"groups": ["project:project_id"]})),
     "read rule": Change(lambda: declare(options={"rule": "status <> 'done' OR note = actor.id"})),
+    "read rule goes": Change(
+        declare, before=lambda: declare(options={"rule": "status <> 'done' OR note = actor.id"})
+    ),  # and with it the replica identity
     "enforced claims": Change(lambda: declare(options={"claims": "enforced"})),
     "field removed": Change(
         lambda: declare(without=("note", "estimate")),
