@@ -322,9 +322,9 @@ class Checker:
         if [*filter(self._is_exact, came)] != [*filter(self._is_exact, right)]:
             self._violate(f"from {self._at} to {position} came {_spell(came)}, should be {_spell(right)}")
         unsaid = self.history.between(max(self._at, self._told_until), position)
-        truncated = [c.sync_id for c in unsaid if c.action in "TR" and self._reads(c)]
-        if truncated:
-            self._violate(f"went from {self._at} to {position} without a word about the truncation {truncated}")
+        reloaded = [c.sync_id for c in unsaid if self._reloads(c) and self._is_exact(c.sync_id)]
+        if reloaded:
+            self._violate(f"went from {self._at} to {position} without a word that {reloaded} have to be loaded")
         for delta in deltas:
             self._judge(delta)
         self._at = max(self._at, position)
@@ -424,7 +424,11 @@ class Checker:
             transaction.size_bytes >= PARTED_BYTES or len(transaction.changes) >= PARTED_CHANGES
         ):
             return
-        rest = self._ids_between(last, self.history.end_of_transaction(last))
+        end = self.history.end_of_transaction(last)
+        end = next(
+            (c.sync_id for c in self.history.between(last, end) if self._reloads(c)), end
+        )  # told after the frame
+        rest = self._ids_between(last, end)
         if rest and self._is_exact(last):
             self._violate(f"a frame ends with {last}, though {_spell(rest)} are of the same transaction")
 
@@ -472,9 +476,12 @@ class Checker:
                         self._truth[key] = change.model.to_json(change.after)
         self._truth_at = position
 
-    def _reads(self, change: Change) -> bool:
+    def _reloads(self, change: Change) -> bool:
+        """Whether the reader has to be told to bootstrap by this change."""
+        if change.is_cut:
+            return self._seen(change) is not None
         readable = self.identity.readable
-        return readable is None or change.model.typename.lower() in readable
+        return change.action in "TR" and (readable is None or change.model.typename.lower() in readable)
 
     def _holding(self, reader: Identity, position: int) -> Identity:
         """The reader with the groups of its memberships at a position."""
@@ -516,7 +523,7 @@ class Checker:
                 self._be_inexact(grants.after)
 
     def _ids_between(self, after: int, until: int) -> list[int]:
-        return [c.sync_id for c in self.history.between(after, until) if self._seen(c)]
+        return [c.sync_id for c in self.history.between(after, until) if not c.is_cut and self._seen(c)]
 
     def visible(self, position: int, readers: Sequence[Identity] = ()) -> dict[RowKey, Any]:
         """What the reader may see at a position."""

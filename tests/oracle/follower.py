@@ -92,7 +92,9 @@ class Follower(Subscriber):
             self._heard.notify_all()
 
     def _hear_event(self, name: str, said: Any, cursor: str | None) -> None:
-        if name != "row" and self._rows is not None:
+        if name == "end":
+            self._rows = None  # not all of them have come
+        elif name != "row" and self._rows is not None:
             rows, self._rows = self._rows, None
             settled = max(self._rows_at, self._head())
             self._note(Bootstrapped(self._rows_at, rows, self.groups, settled, in_stream=True))

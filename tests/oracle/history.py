@@ -10,7 +10,7 @@ import re
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -30,7 +30,7 @@ Member = tuple[str | None, str]
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change with its sync id. `action` T empties a table, R says that its rows have to be loaded anew: `key` then
-    names only the model.
+    names only the model. `is_cut`: the log does not have the whole row that comes, so who sees it has to load it.
     """
 
     sync_id: int
@@ -39,6 +39,7 @@ class Change:
     key: Key
     before: Row | None
     after: Row | None
+    is_cut: bool = False
 
     def as_seen(self, reader: Identity) -> str | None:
         """The action that this reader must hear of, None when the change is none of its business."""
@@ -340,15 +341,19 @@ class LogReader:
         old: Row | None = None
         new: Row | None = None
         (part,) = reader.take("c")
+        is_whole = part == b"O"
         if part in (b"K", b"O"):
             old = reader.row(columns)
             if action == "U":
                 (part,) = reader.take("c")
         if part == b"N":
             new = reader.row(columns)
-        self._change(transaction, action, oid, old, new)
+            is_whole = is_whole or len(new) == len(columns)
+        self._change(transaction, action, oid, old, new, is_whole=is_whole)
 
-    def _change(self, transaction: _Open, action: str, oid: int, old: Row | None, new: Row | None) -> None:
+    def _change(
+        self, transaction: _Open, action: str, oid: int, old: Row | None, new: Row | None, *, is_whole: bool = True
+    ) -> None:
         table, columns = self._relations[oid]
         model = self._history.schema.by_table.get(table)
         if model is None:
@@ -367,7 +372,7 @@ class LogReader:
         key = model.key_of(after)
         if action == "U" and key != key_before:
             self._note(transaction, Change(0, "D", model, key_before, before, None))
-            self._note(transaction, Change(0, "I", model, key, None, after))
+            self._note(transaction, Change(0, "I", model, key, None, after, not is_whole))
         else:
             self._note(transaction, Change(0, action, model, key, before if action == "U" else None, after))
 
@@ -404,10 +409,7 @@ class LogReader:
         if opened.changes:
             assert self._is_placed, "rows were written before the first gateway had begun to count"
         head = history.head
-        changes = tuple(
-            Change(head + number, c.action, c.model, c.key, c.before, c.after)
-            for number, c in enumerate(opened.changes, start=1)
-        )
+        changes = tuple(replace(c, sync_id=head + number) for number, c in enumerate(opened.changes, start=1))
         starts = [count for _, _, count in opened.commits] + [len(changes)]
         commits = tuple(
             Committed(server_tx_id, key, head + count + 1, head + starts[i + 1])
