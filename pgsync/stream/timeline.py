@@ -176,6 +176,11 @@ class Timeline:
         return self._head
 
     @property
+    def horizon(self) -> int:
+        """A snapshot whose `xmax` is below says nothing here: it is older than everything that is known."""
+        return self._horizon
+
+    @property
     def transactions_since_sample(self) -> int:
         """How much of the stream no kept sample covers; have a heartbeat written when it grows (say, over 256)."""
         return self._base + len(self._xids) - self._samples[-1].ordinal

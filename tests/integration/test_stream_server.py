@@ -254,6 +254,23 @@ async def test_what_keeps_a_gateway_from_the_log_is_told_with_its_remedy(server:
             await a.has(1)
 
 
+async def test_reads_find_their_place_again_when_a_crash_has_taken_ids_back(server: Server) -> None:
+    with server_of_its_own(server) as (_, database):
+        push(database.dsn, TASKS)
+        async with running(database, "a") as a:
+            insert(database, 1, 1)
+            await a.has(1)
+            ((xmax,),) = database.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+            a.feed.timeline._horizon = xmax + 5  # as it was learnt from an id that was then lost
+
+            def place() -> int:
+                ((text,),) = database.execute("SELECT pg_current_snapshot()::text")
+                return a.feed.timeline.position_at(Snapshot.parse(text))
+
+            assert place() == 0
+            await until(lambda: place() == a.feed.head, "nobody writes, and reads are placed all the same")
+
+
 async def test_running_gateway_leaves_a_server_that_begins_to_wait_for_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
