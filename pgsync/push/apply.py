@@ -284,5 +284,6 @@ def _explain(step: Step, error: psycopg.Error) -> PgsyncError:
     elif isinstance(error, psycopg.errors.InsufficientPrivilege):
         message += "; push as the owner of the tables with the right to create roles, or as a superuser"
     elif error.sqlstate == "PS202":
-        return PgsyncError("incompatible_change", message, details={"step": step.title, "sqlstate": error.sqlstate})
+        details = {"step": step.title, "sqlstate": error.sqlstate, "hint": error.diag.message_hint}
+        return PgsyncError("incompatible_change", message, details=details)
     return PgsyncError("migration_failed", message, details={"step": step.title, "sqlstate": error.sqlstate})

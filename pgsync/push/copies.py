@@ -210,7 +210,7 @@ def copy_steps(model: ResolvedModel, table: Table, copies: Sequence[Copy], polic
         )
         yield from build(name, c.missing, sql)
         sql = sqlfiles.render("on_table/check_copies.sql", c=c, table=names.table, id=names.id)
-        title = f"every {c.field.column} has a {c.type}"
+        title = f"every value of {c.field.column} is one of type {c.type}"
         yield step(title, sql, ACCESS_SHARE, Stage.BEFORE, reads=True, undo="nothing is done")
         for index in c.indexes:
             sql = create_index(model, index.made, concurrently=True)
