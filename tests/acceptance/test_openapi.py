@@ -30,6 +30,7 @@ from tests import postgres
 from tests.acceptance.conftest import Client, World, config_of
 
 EXAMPLES: Final = 6  # per operation and way of generating: a minute finds what ten do, and CI has to end
+ANSWER_SECONDS: Final = 60
 METHODS: Final = {"get", "head", "post", "patch", "put", "delete"}
 
 
@@ -172,7 +173,7 @@ def probe(cases: Any, url: str, session: requests.Session, seen: set[tuple[str, 
     def call(case: schemathesis.Case[Any]) -> None:
         if case.operation.path == "/api/v1/changes":
             case.query = {**(case.query or {}), "follow": "0"}  # else it has no end
-        response = case.call(base_url=url, session=session)
+        response = case.call(base_url=url, session=session, timeout=ANSWER_SECONDS)  # without, a lost answer is a hang
         seen.add((case.operation.method.upper(), case.operation.path, response.status_code))
         assert response.status_code < 500, (case.as_curl_command(), response.text)
         checks = [
