@@ -6,6 +6,7 @@ It ends with the process that started it: their socket ends, however that one di
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from functools import partial
 
@@ -26,13 +27,19 @@ def read_orders(control: socket.socket) -> Orders:
     return Orders.from_json(line)
 
 
+async def ended(reader: asyncio.StreamReader) -> None:
+    """Waits until the process at the other end has ended, whatever of ours it has not read."""
+    with contextlib.suppress(ConnectionError):
+        await reader.read()  # nothing comes but the end
+
+
 async def run_worker(orders: Orders, control: socket.socket, *, receive_schema: SchemaReceiver | None = None) -> None:
     """Serves until SIGTERM, or until the process at the other end of `control` ends."""
     stop = asyncio.Event()
     reader, writer = await asyncio.open_connection(sock=control)
 
     async def follow() -> None:
-        await reader.read()  # nothing comes but the end
+        await ended(reader)
         stop.set()
 
     async def tell() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pgsync.cli.failure import explain
+from pgsync.gateway.worker import ended
 from pgsync.gateway.workers import reserve
 
 
@@ -44,3 +46,17 @@ def test_port_that_somebody_listens_on_is_refused_even_if_he_would_share_it() ->
     failure = explain(caught.value)
     assert failure is not None
     assert "port is in use" in failure.message
+
+
+@pytest.mark.parametrize("has_read", [True, False])
+async def test_worker_learns_of_the_end_of_its_parent_also_when_that_had_not_read_everything(has_read: bool) -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    writer.write(b"alive")
+    await writer.drain()
+    if has_read:
+        assert theirs.recv(5) == b"alive"
+    theirs.close()
+    async with asyncio.timeout(20):
+        await ended(reader)
+    writer.close()
