@@ -461,7 +461,8 @@ def test_what_a_row_and_a_key_cost_does_not_grow_with_the_log(office: Office) ->
             plan = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), common | subject).fetchone()
         assert plan is not None
         nodes = [*_nodes(plan[0][0]["Plan"])]
-        assert not [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"], path
+        whole = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+        assert whole <= {"model_rename"}, path  # a row for each rename that there ever was
         looked_at = [
             (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
             for node in nodes
