@@ -48,6 +48,7 @@ SESSIONS_PER_MESSAGE: Final = 100
 
 _SAY = Statement(b"SELECT pgsync.say_presence_v1($1::jsonb)", b"say_presence_v1")
 _KINDS: Final = frozenset({"user", "agent", "system"})
+_LAST_MS: Final = (1 << 53) - 1
 _OFFLINE: Final = "offline"
 
 # What the server says and no client may.
@@ -132,7 +133,7 @@ class _Session:
                 (str() | None) as delegated_from,
                 int(at),
             ] if kind in _KINDS and len(groups) <= MAX_GROUPS and len(session_id) <= 64 and participant_id:
-                if not all(isinstance(group, str) for group in groups) or not 0 <= at < 1 << 53:
+                if not all(isinstance(group, str) for group in groups) or not 0 <= at <= _LAST_MS:
                     return None
                 participant = (organization, kind, participant_id)
                 return session_id, cls(participant, frozenset(groups), payload_of(payload), delegated_from, at)
@@ -330,9 +331,10 @@ class Presence:
             return
         local.said_at, local.timer = time.monotonic(), None
         payload, local.waiting = payload_of(local.waiting), None
-        others = self._person(member.participant).sessions.values()
-        if payload != local.payload or any(session.at > local.at for session in others):
-            local.payload, local.at = payload, _now_ms()
+        newest = max((session.at for session in self._person(member.participant).sessions.values()), default=-1)
+        if payload != local.payload or newest > local.at:
+            # What was said last counts, also within a millisecond, and when another gateway's clock is ahead.
+            local.payload, local.at = payload, min(max(_now_ms(), newest + 1), _LAST_MS)
             self._put_local(member, local)
 
     def _put_local(self, member: Member, local: _Local) -> None:

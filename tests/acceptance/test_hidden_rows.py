@@ -209,7 +209,6 @@ async def test_hidden_row_is_a_missing_one_to_whoever_asks(world: World, watcher
         for path in (
             "/api/v1/models/comments",
             "/api/v1/commits?actorId=ada",
-            "/api/v1/claims",
             "/api/v1/claims?actorId=ada",
             "/api/sync/bootstrap",
             "/api/sync/bootstrap?models=Comment",
@@ -220,11 +219,12 @@ async def test_hidden_row_is_a_missing_one_to_whoever_asks(world: World, watcher
             reply = await asker.get(path)
             assert b"h-" not in reply.body, path
             assert b"secret" not in reply.body, path
-        for path in ("/api/v1/logs", "/api/v1/logs?model=comments"):
+        for path in ("/api/v1/claims", "/api/v1/logs", "/api/v1/logs?model=comments"):
             reply = await asker.get(path)
             for one in reply.json["data"] if reply.status == 200 else ():
-                # Of its own claims, where it took some.
-                assert b"h-" not in orjson.dumps(one) or (one["object"] == "claim_event" and one["actor"] != "ada"), one
+                # Of its own claims, where it took some, which a socket may not have let go of yet.
+                is_claim = path == "/api/v1/claims" or one["object"] == "claim_event"
+                assert b"h-" not in orjson.dumps(one) or (is_claim and one["actor"] != "ada"), one
         query = {"queries": [{"model": "tasks", "related": ["comments"]}]}
         assert b"h-" not in (await asker.call("POST", "/api/sync/query", query)).body
         reads = [{"group": "org:globex" if watcher == "foreign" else "org:acme", "readAt": head}]
