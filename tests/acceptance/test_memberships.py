@@ -491,6 +491,7 @@ async def test_events_follow_memberships_too(live: World) -> None:
 async def test_a_push_that_makes_rows_memberships_or_no_more_is_followed(live: World) -> None:
     grant(live.database, "ada", "w1")
     push(live.database.dsn, without_grants())
+    await until(lambda: asyncio.to_thread(has_looked, live.database), "the gateway has looked at the push")
     ada, stays = member(live, "ada"), live.client(participant="ci", syncGroups=["org:acme", "workspace:w2"])
     async with stays.socket() as other:
         others = Rows(stays, other)
@@ -515,6 +516,9 @@ async def test_a_push_that_makes_rows_memberships_or_no_more_is_followed(live: W
             rows = Rows(ada, socket)
             await rows.load()
             position = await ada.head()
+            await until(
+                lambda: asyncio.to_thread(has_looked, live.database), "the gateway has looked at what was pushed"
+            )
             push(live.database.dsn, without_grants())
             await until_closed(socket)
         async with ada.socket() as socket:
@@ -526,6 +530,15 @@ async def test_a_push_that_makes_rows_memberships_or_no_more_is_followed(live: W
             await others.until_there("late2")
             assert rows.documents == {}
         assert not other.raw.closed, "who follows no memberships stays"
+
+
+def has_looked(database: postgres.Database) -> bool:
+    """Whether the state of every table is what a gateway has seen: a push is told from there."""
+    ((same,),) = database.execute(
+        "SELECT NOT EXISTS (SELECT FROM pgsync_private.table_states() AS t"
+        " LEFT JOIN pgsync_private.table_state AS k USING (model_key) WHERE k.state IS DISTINCT FROM t.state)"
+    )
+    return bool(same)
 
 
 async def until_closed(socket: Socket) -> None:
