@@ -25,7 +25,7 @@ FROM (
       NULL::text AS on_behalf_of_id
     FROM pgsync_private.change AS c
     WHERE c.row_id = %(id)s
-      AND c.model IN (SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s)
+      AND c.model = ANY (ARRAY(SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s))
       AND c.xid <= %(cursor_xid)s::xid8
       AND (c.xid, 0, c.seq) < (%(cursor_xid)s::xid8, %(cursor_rank)s, %(cursor_seq)s)
       AND c.changed_at >= %(since)s
@@ -56,7 +56,7 @@ FROM (
       NULL::text
     FROM pgsync_private.change AS c
     WHERE c.row_id = ''
-      AND c.model IN (SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s)
+      AND c.model = ANY (ARRAY(SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s))
       AND c.xid <= %(cursor_xid)s::xid8
       AND (c.xid, 0, c.seq) < (%(cursor_xid)s::xid8, %(cursor_rank)s, %(cursor_seq)s)
       AND c.changed_at >= %(since)s
@@ -86,7 +86,7 @@ FROM (
       v.on_behalf_of_id
     FROM pgsync_private.claim_event AS v
     WHERE v.row_id = %(id)s
-      AND v.model IN (SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s)
+      AND v.model = ANY (ARRAY(SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s))
       AND v.xid <= %(cursor_xid)s::xid8
       AND (v.xid, 1, v.seq) < (%(cursor_xid)s::xid8, %(cursor_rank)s, %(cursor_seq)s)
       AND v.at >= %(since)s
