@@ -785,6 +785,7 @@ class Run:
         self.tally.terminations += terminate_streams(self.database)
         if rng.random() < 0.5:
             await self._write(rng)
+        self._end_long()  # a slot that a gateway is making waits for every transaction that is open
         for gateway in self._running():
             await gateway.ready(self._session)
 
