@@ -64,6 +64,7 @@ class Subscriber:
         self.name = name
         self.identity = identity
         self.groups = identity.groups
+        self._loaded: frozenset[str] | None = None  # the groups that the replica's rows were asked for with
         self.key = key
         self.events: list[Event] = []
         self.replica = Replica()
@@ -102,8 +103,8 @@ class Subscriber:
         """Connects; with the last cursor in the URL when there is one and it is wanted."""
         assert not self.is_open
         cursor, after = self._cursor if with_cursor and self._cursor is not None else ("", None)
-        anew = not self.groups  # to ask for none is to ask for all
-        self.groups = self.groups or self.identity.groups
+        self.groups = self.groups or self.identity.groups  # to ask for none is to ask for all
+        anew = self._loaded not in (None, self.groups)
         query = [("cursor", cursor), *(("syncGroups", group) for group in sorted(self.groups))]
         protocols = (f"ablo.bearer.{self.key}", "ablo.sync.v1")
         self._url = url
@@ -178,6 +179,8 @@ class Subscriber:
     def _note(self, event: Event) -> None:
         self.events.append(event)
         self.replica.take(event)
+        if isinstance(event, Bootstrapped):
+            self._loaded = event.groups
 
     def _hear(self, frame: dict[str, Any], size_bytes: int) -> None:
         payload: Any = frame.get("payload")
