@@ -166,9 +166,9 @@ class Changes:
         models = [(await self._schema.reader(name)).model for name in names]
         schema = self._schema.current
         if not names:
-            models = [model for model in schema.models if _may_read(credential, model)]
+            models = [model for model in schema.models if credential.may_read(model)]
         for model in models:
-            if not _may_read(credential, model):
+            if not credential.may_read(model):
                 scope = f"{model.typename.lower()}.read"
                 raise PgsyncError(
                     "capability_scope_denied",
@@ -492,7 +492,7 @@ class Stream:
         if self._wanted.models:
             models = [found for key in self._wanted.models if (found := schema.find(key)) is not None]
         else:  # also those that were pushed since the reader came: their changes arrive, too
-            models = [model for model in schema.models if _may_read(self.credential, model)]
+            models = [model for model in schema.models if self.credential.may_read(model)]
         said = {
             "lastSyncId": position,
             "models": [model.typename for model in models],
@@ -580,10 +580,6 @@ def _conditions(models: Sequence[Model], text: str | None, *, whole: bool) -> di
             wire.refuse("unknown_model", f"where names {name[:100]!r}, which is not among the models", param="where")
         found[model.key] = condition.terms_of(model, tuples, f"where.{name}")
     return found
-
-
-def _may_read(credential: Credential, model: Model) -> bool:
-    return credential.readable is None or model.typename.lower() in credential.readable
 
 
 def _split(values: Iterable[str]) -> list[str]:

@@ -227,13 +227,7 @@ def _field(model: Model, name: str, param: str) -> Field:
 
 
 def _is_storable(text: str) -> bool:
-    if "\0" in text:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return "\0" not in text and wire.is_text(text)
 
 
 def _refuse_constant(constant: str) -> NoReturn:

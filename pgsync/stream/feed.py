@@ -28,7 +28,7 @@ from pgsync.stream.listener import Listener, SlotState, TableProblem
 from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anchor, number_above
 from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
 from pgsync.stream.route import Router
-from pgsync.stream.server import explain_login
+from pgsync.stream.server import log_in
 from pgsync.stream.source import Connect, Opened, SlotSource, Source
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Notice, Transaction
@@ -309,12 +309,8 @@ class Feed:
 
     async def _connection(self) -> None:
         """One connection from its opening to its loss, or to the end of the feed."""
-        try:
-            listener = await Listener.connect(self._conninfo, application_name=f"pgsync listener {self._slot}")
-        except psycopg.OperationalError as error:
-            refused = None if self._system is not None else await explain_login(self._conninfo, error)
-            raise error if refused is None else refused from error
-        try:
+        name = f"pgsync listener {self._slot}"
+        async with await log_in(self._conninfo, application_name=name, is_first=self._system is None) as listener:
             source = await self._connect(listener)
             try:
                 try:
@@ -330,8 +326,6 @@ class Feed:
             finally:
                 self._disconnect()
                 await source.close()
-        finally:
-            await listener.close()
 
     async def _until_stopped(self, listener: Listener) -> None:
         await self._stopping.wait()
@@ -638,12 +632,10 @@ class Feed:
         while True:
             await asyncio.sleep(self._seal_seconds)
             try:
-                listener = await Listener.connect(self._conninfo, application_name=f"pgsync seal {self._slot}")
-                try:
+                name = f"pgsync seal {self._slot}"
+                async with await Listener.connect(self._conninfo, application_name=name) as listener:
                     while await listener.seal():
                         pass
-                finally:
-                    await listener.close()
             except psycopg.errors.UndefinedFunction:  # the database is older than this gateway, until the next push
                 continue
             except psycopg.Error as error:

@@ -106,6 +106,12 @@ class Listener:
         """Closes the connection, and with it gives up every lock."""
         await self._connection.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     @contextlib.asynccontextmanager
     async def at_rest(self, timeout_seconds: float) -> AsyncIterator[None]:
         """A moment without a call under way, if it comes in time: a call that is cancelled costs the connection."""

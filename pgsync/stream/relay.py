@@ -38,7 +38,7 @@ from pgsync.names import PUBLICATION, slot_name
 from pgsync.stream.backlog import BLOCK_BYTES, Backlog, pack, skip_to, unpack
 from pgsync.stream.connect import ConnectionLostError, ReplicationError, System, may_pass, meaning
 from pgsync.stream.listener import Listener
-from pgsync.stream.server import explain_login
+from pgsync.stream.server import log_in
 from pgsync.stream.source import Connect, Opened, SlotSource, Source
 from pgsync.tasks import wait_until
 
@@ -256,12 +256,8 @@ class Relay:
             writer.close()
 
     async def _connection(self) -> None:
-        try:
-            listener = await Listener.connect(self._conninfo, application_name=f"pgsync relay {self._slot}")
-        except psycopg.OperationalError as error:
-            refused = None if self._system is not None else await explain_login(self._conninfo, error)
-            raise error if refused is None else refused from error
-        try:
+        name = f"pgsync relay {self._slot}"
+        async with await log_in(self._conninfo, application_name=name, is_first=self._system is None) as listener:
             source = await self._connect(listener)
             try:
                 await self._open(listener, source)
@@ -270,8 +266,6 @@ class Relay:
                 await self._read_until_reopened(source)
             finally:
                 await source.close()
-        finally:
-            await listener.close()
 
     async def _open(self, listener: Listener, source: Source) -> None:
         """Starts the stream where it was, or with an empty backlog where the slot is."""

@@ -44,7 +44,21 @@ def waits_for(synchronous_standby_names: str, application_name: str) -> bool:
     return False
 
 
-async def explain_login(conninfo: str, error: psycopg.OperationalError) -> ReplicationError | None:
+async def log_in(conninfo: str, *, application_name: str, is_first: bool) -> Listener:
+    """The connection beside a stream; `is_first` when the server has never let us in.
+
+    Raises LoginRefusedError when it is there and refuses us then, else psycopg.OperationalError.
+    """
+    try:
+        return await Listener.connect(conninfo, application_name=application_name)
+    except psycopg.OperationalError as error:
+        refused = await _explain_login(conninfo, error) if is_first else None
+        if refused is None:
+            raise
+        raise refused from error
+
+
+async def _explain_login(conninfo: str, error: psycopg.OperationalError) -> ReplicationError | None:
     """Why there is no ordinary connection, if the server is there: then trying again does not help."""
     whole = with_settings(conninfo)
     if await asyncio.to_thread(PGconn.ping, whole.encode()) != Ping.OK:

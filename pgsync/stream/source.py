@@ -184,11 +184,9 @@ class SlotSource:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                listener = await Listener.connect(self._conninfo, application_name=f"pgsync watch {self._slot}")
-                try:
+                name = f"pgsync watch {self._slot}"
+                async with await Listener.connect(self._conninfo, application_name=name) as listener:
                     limits = await listener.limits()
-                finally:
-                    await listener.close()
             except psycopg.Error:
                 continue  # the stream itself notices when its server has gone
             try:

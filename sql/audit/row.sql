@@ -2,6 +2,9 @@
 -- Parameters: model (as the change log has it), id, organization (null: any), since, until, cursor_xid, cursor_rank, cursor_seq (what comes after
 -- these has been told), limit. For whoever may read the audit tables.
 -- sql/audit/described.sql goes around it.
+WITH known_as AS (
+  SELECT ARRAY(SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s) AS names
+)
 SELECT *
 FROM (
   (
@@ -25,7 +28,7 @@ FROM (
       NULL::text AS on_behalf_of_id
     FROM pgsync_private.change AS c
     WHERE c.row_id = %(id)s
-      AND c.model = ANY (ARRAY(SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s))
+      AND c.model = ANY ((SELECT k.names FROM known_as AS k)::text[])
       AND c.xid <= %(cursor_xid)s::xid8
       AND (c.xid, 0, c.seq) < (%(cursor_xid)s::xid8, %(cursor_rank)s, %(cursor_seq)s)
       AND c.changed_at >= %(since)s
@@ -56,7 +59,7 @@ FROM (
       NULL::text
     FROM pgsync_private.change AS c
     WHERE c.row_id = ''
-      AND c.model = ANY (ARRAY(SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s))
+      AND c.model = ANY ((SELECT k.names FROM known_as AS k)::text[])
       AND c.xid <= %(cursor_xid)s::xid8
       AND (c.xid, 0, c.seq) < (%(cursor_xid)s::xid8, %(cursor_rank)s, %(cursor_seq)s)
       AND c.changed_at >= %(since)s
@@ -86,7 +89,7 @@ FROM (
       v.on_behalf_of_id
     FROM pgsync_private.claim_event AS v
     WHERE v.row_id = %(id)s
-      AND v.model = ANY (ARRAY(SELECT %(model)s UNION ALL SELECT r.before FROM pgsync_private.model_rename AS r WHERE r.now = %(model)s))
+      AND v.model = ANY ((SELECT k.names FROM known_as AS k)::text[])
       AND v.xid <= %(cursor_xid)s::xid8
       AND (v.xid, 1, v.seq) < (%(cursor_xid)s::xid8, %(cursor_rank)s, %(cursor_seq)s)
       AND v.at >= %(since)s
