@@ -23,7 +23,7 @@ from pgsync.expression import Reader, compile_rule, rule_of
 from pgsync.gateway.active_schema import ServedSchema
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database, DatabaseUnavailableError
-from pgsync.gateway.member import Member, Members, Participant
+from pgsync.gateway.member import Member, Members, Participant, in_order
 from pgsync.log import Event, emit
 from pgsync.models import ActiveSchema, Model
 from pgsync.stream.ring import DEFAULT_GROUP
@@ -422,7 +422,7 @@ class ClaimLines:
                 is_late = True
             self._apply(one, _Row.of(one.model, one.target[0], line["row"]), line["claims"])
         changed, self._changed = self._changed, set()
-        for participant in changed:
+        for participant in in_order(changed):
             self.on_held(participant)
         if is_late:
             await asyncio.sleep(VISIBLE_SECONDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -27,6 +27,11 @@ Participant = tuple[str, str, str]
 
 Frame = bytes | Callable[[], bytes | None] | Callable[[], Awaitable[bytes | None]]
 """A frame, or what makes it when its turn to be sent has come; None: there is nothing to say any more."""
+
+
+def in_order(participants: Iterable[Participant]) -> list[Participant]:
+    """By id: clients hear of several in the same order, whenever and at whichever gateway those have come."""
+    return sorted(participants, key=lambda participant: (participant[2], participant[1]))
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from pgsync import wire
 from pgsync.gateway.claim_lines import ClaimLines, LiveClaim
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database, DatabaseUnavailableError
-from pgsync.gateway.member import Member, Members, Participant
+from pgsync.gateway.member import Member, Members, Participant, in_order
 from pgsync.log import Event, emit
 from pgsync.stream.transaction import Notice
 
@@ -308,7 +308,7 @@ class Presence:
             self._due.set()
         self._sessions += 1
         self._local[member] = _Local(f"{self._sessions}")
-        for participant in list(self._organizations.get(member.organization, ())):
+        for participant in in_order(self._organizations.get(member.organization, ())):
             person = self._people[participant]
             if participant != member.participant and person.shown.is_seen_by(member):
                 self._tell(member, "enter", person)
@@ -352,7 +352,7 @@ class Presence:
         local = self._local.get(member)
         if local is None:
             return
-        for participant in list(self._organizations.get(member.organization, ())):
+        for participant in in_order(self._organizations.get(member.organization, ())):
             person = self._people[participant]
             if participant == member.participant:
                 continue
@@ -382,7 +382,7 @@ class Presence:
             self._due.set()
         self._refresh(member.participant)
         if is_last:  # nobody is told any more what those hold who are not connected
-            for participant in list(self._organizations.get(member.organization, ())):
+            for participant in in_order(self._organizations.get(member.organization, ())):
                 self._refresh(participant)
 
     # --- who is told what ---------------------------------------------------------------------------------------------
@@ -486,7 +486,7 @@ class Presence:
         gone.update(session_id for session_id in _list(said.get("off")) if isinstance(session_id, str))
         for session_id in gone:
             self._drop_remote(gateway, peer, session_id, touched)
-        for participant in touched:
+        for participant in in_order(touched):
             self._refresh(participant)
         if self._tells_all:
             self._due.set()
@@ -524,7 +524,7 @@ class Presence:
         touched: set[Participant] = set()
         for session_id in list(peer.sessions):
             self._drop_remote(gateway, peer, session_id, touched)
-        for participant in touched:
+        for participant in in_order(touched):
             self._refresh(participant)
 
     def ask(self) -> None:

@@ -15,6 +15,7 @@ from pgsync.gateway.claim_lines import ClaimLines
 from pgsync.gateway.database import Database
 from pgsync.gateway.member import Member, Members
 from pgsync.gateway.presence import Presence
+from pgsync.stream.transaction import Notice
 
 GROUPS = ("team:red", "team:blue")
 
@@ -68,13 +69,49 @@ def member_of(participant: str, groups: frozenset[str]) -> Member:
     return Member(credential, groups, on_overflow=lambda: None, catch_up=catch_up)
 
 
+def presence_of(members: Members) -> Presence:
+    database = Database("", size=1)  # which nothing here asks
+    lines = ClaimLines(database, database, ServedSchema(database), members)
+    return Presence(database, members, lines, is_listening=lambda: True)
+
+
+async def test_who_is_there_is_told_in_the_order_of_ids() -> None:
+    names = [f"user {n:02}" for n in range(60)]
+    here, there = names[::2], names[1::2]
+    Random(1).shuffle(here)
+    Random(2).shuffle(there)
+    members = Members()
+    presence = presence_of(members)
+
+    def join(participant: str, *groups: str) -> Watcher:
+        member = member_of(participant, frozenset(groups))
+        members.add(member)
+        presence.joined(member)
+        return Watcher(member)
+
+    first = join("first", "team:red")
+    for name in here:
+        presence.said(join(name, "team:red").member, {})
+    await first.read()
+    said: list[Any] = [[name, "acme", "user", name, ["team:red"], {}, None, 1] for name in there]
+    presence.notice(Notice("p", 1, {"g": "other", "n": 1, "reset": True, "on": said}))
+    await first.read()
+    assert [*first.peers] == here + sorted(there)  # as they came, and what came at once by id
+
+    newcomer, stranger = join("newcomer", "team:red"), join("stranger", "team:blue")
+    await newcomer.read()
+    assert [*newcomer.peers] == names
+    stranger.member.groups = frozenset({"team:red"})
+    presence.regrouped(stranger.member, frozenset({"team:blue"}))
+    await stranger.read()
+    assert [*stranger.peers] == names
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_who_is_known_never_enters_and_who_is_not_never_leaves_or_changes(seed: int) -> None:
     chance = Random(seed)
-    database = Database("", size=1)  # which nothing here asks
     members = Members()
-    lines = ClaimLines(database, database, ServedSchema(database), members)
-    presence = Presence(database, members, lines, is_listening=lambda: True)
+    presence = presence_of(members)
 
     def some_groups() -> frozenset[str]:
         return frozenset(chance.sample(GROUPS, chance.randint(0, 2)))
