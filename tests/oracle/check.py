@@ -14,6 +14,9 @@ What it holds a stream to:
 A reader whose memberships change sees by the old ones up to that transaction and by the new ones after it. What comes
 between, in ids of that place, are rows as somebody saw them who looked a little later: until the log that was
 written by then has passed, each row has to be true of some moment since, and after that everything is exact again.
+
+A row that comes without a large value, because the log leaves out what did not change, has to be loaded: clients with
+a socket are told to bootstrap, readers of server-sent events get the row as it was when it was looked at.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from tests.oracle.replica import (
     Subscribed,
     differences,
 )
-from tests.oracle.schemas import Identity
+from tests.oracle.schemas import Identity, Model
 
 # A transaction may be cut where so much of it has been sent, or when it is so large itself that it travels in parts.
 LARGE_BYTES: Final = 128 * 1024
@@ -80,13 +83,15 @@ class Counts:
 class Checker:
     """Judges one subscriber. Call `check` with events in their order, when the history covers them.
 
-    `sent` has the operations of each guarded commit by its key, in order, whoever sent them.
+    `sent` has the operations of each guarded commit by its key, in order, whoever sent them. `gets_rows`: what the log
+    does not have whole is told with the row as it is.
     """
 
     name: str
     identity: Identity
     history: History
     sent: Mapping[str, Sequence[Echo]] = field(default_factory=dict)
+    gets_rows: bool = False
     violations: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     replica: Replica = field(default_factory=Replica)
@@ -108,6 +113,8 @@ class Checker:
     _truth: dict[RowKey, Any] = field(default_factory=dict)
     _truth_at: int = -1
     _touched: set[RowKey] = field(default_factory=set)
+    # Rows that were looked at, which may be ahead of the stream: until where.
+    _ahead: dict[RowKey, int] = field(default_factory=dict)
     _received_before_bootstrap: int = 0
 
     def check(self, event: Event) -> None:
@@ -346,6 +353,12 @@ class Checker:
         if (change.model.typename, change.key[2]) != (delta.typename, delta.row_id):
             self._violate(f"{what} is a change of {change.key}")
             return
+        if change.is_cut:
+            if not self.gets_rows:
+                self._violate(f"{what}: the log has not all of this row")
+            self._ahead[delta.typename, delta.row_id] = self.history.head
+            self._judge_looked_at(delta, change.model, change.key, delta.id, what)
+            return
         if self._is_exact(delta.id):
             right = [self._seen(change)]
         else:
@@ -372,9 +385,12 @@ class Checker:
         self.counts.told += 1
         model = self.history.schema.by_typename[delta.typename]
         key = (model.key, reader.organization if model.tenant else None, delta.row_id)
-        since = transaction.changes[-1].sync_id
+        self._judge_looked_at(delta, model, key, transaction.changes[-1].sync_id, what)
+
+    def _judge_looked_at(self, delta: Delta, model: Model, key: Key, since: int, what: str) -> None:
+        """The row as somebody saw it who looked at it after `since`, whenever that was."""
         found = self.history.versions_of(key, since, self.history.head)
-        variants = self._variants(reader, since)
+        variants = self._variants(self._readers[-1], since)
         if delta.action == "I":
             shown = [row for row in found if row is not None and any(model.shows(row, one) for one in variants)]
             if not any(_alike(delta.data, model.to_json(row)) for row in shown):
@@ -445,6 +461,10 @@ class Checker:
             held = {key: held[key] for key in self._touched if key in held}
             true = {key: true[key] for key in self._touched if key in true}
         self._touched.clear()
+        self._ahead = {key: until for key, until in self._ahead.items() if until > position}
+        if self._ahead:
+            held = {key: row for key, row in held.items() if key not in self._ahead}
+            true = {key: row for key, row in true.items() if key not in self._ahead}
         wrong = differences(held, true)
         if wrong:
             self._violate(f"{when}, at {position}, the replica {'; '.join(wrong)}")
@@ -479,7 +499,7 @@ class Checker:
     def _reloads(self, change: Change) -> bool:
         """Whether the reader has to be told to bootstrap by this change."""
         if change.is_cut:
-            return self._seen(change) is not None
+            return not self.gets_rows and self._seen(change) is not None
         readable = self.identity.readable
         return change.action in "TR" and (readable is None or change.model.typename.lower() in readable)
 
@@ -523,7 +543,8 @@ class Checker:
                 self._be_inexact(grants.after)
 
     def _ids_between(self, after: int, until: int) -> list[int]:
-        return [c.sync_id for c in self.history.between(after, until) if not c.is_cut and self._seen(c)]
+        changes = self.history.between(after, until)
+        return [c.sync_id for c in changes if (self.gets_rows or not c.is_cut) and self._seen(c)]
 
     def visible(self, position: int, readers: Sequence[Identity] = ()) -> dict[RowKey, Any]:
         """What the reader may see at a position."""

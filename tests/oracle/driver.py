@@ -266,7 +266,7 @@ class Run:
             self._capabilities[name] = capability
             made = Follower if number in FOLLOWERS else Subscriber
             self.subscribers.append(made(self._session, name, identity, key, self._head))
-            self.checkers.append(Checker(name, identity, self.history, self._sent))
+            self.checkers.append(Checker(name, identity, self.history, self._sent, gets_rows=number in FOLLOWERS))
             self._checked.append(0)
 
     def _head(self) -> int:

@@ -515,3 +515,49 @@ def test_gateway_is_caught_that_grants_a_claim_before_what_was_written() -> None
     granted = Granted(read_at)
     assert violations(history, [*events[: at + 1], granted, *events[at + 1 :]]) == []
     assert violations(history, [*events[:at], granted, *events[at:]])
+
+
+def story_of_a_cut_row(tell: Callable[[Delta], Delta], *, gets_rows: bool = True) -> list[str]:
+    """A row comes without a large value and is changed right after. `tell` makes what is told out of the row."""
+    schema = random_schema(random.Random(3))
+    history = History(Schema(tuple(replace(model, rule=None) for model in schema.models)))
+    history.begin_line(1)
+    model, row = scoped_row(history, "b1")
+    checker = Checker("it", READER, history, gets_rows=gets_rows)
+    start = history.head
+    for event in (
+        Opened(READER.groups, None),
+        Bootstrapped(start, {}, READER.groups, start),
+        Asked(start),
+        Answered((), start, False, 100),
+    ):
+        checker.check(event)
+    cut = Change(history.head + 1, "I", model, model.key_of(row), None, row, is_cut=True)
+    history.add(Transaction(cut.sync_id, (cut,)))
+    changed = put(history, model, {**row, "title": "changed"}, row)
+    checker.check(Frame((tell(delta_of(history, cut, "I")),), 100))
+    checker.check(Frame((delta_of(history, changed, "U"),), 100))
+    checker.check(Settled(history.head))
+    return checker.violations
+
+
+def test_row_that_the_log_has_not_whole_is_told_as_it_is() -> None:
+    assert story_of_a_cut_row(lambda told: told) == []
+    assert story_of_a_cut_row(lambda told: replace(told, data={**(told.data or {}), "title": "changed"})) == []
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda told: replace(told, data={**(told.data or {}), "title": "never so"}),
+        lambda told: replace(told, action="U"),
+        lambda told: replace(told, action="D", data=None),
+    ],
+    ids=["another value", "as changed", "as gone"],
+)
+def test_gateway_is_caught_that_tells_such_a_row_wrongly(tell: Callable[[Delta], Delta]) -> None:
+    assert story_of_a_cut_row(tell)
+
+
+def test_gateway_is_caught_that_tells_such_a_row_over_a_socket() -> None:
+    assert story_of_a_cut_row(lambda told: told, gets_rows=False)
