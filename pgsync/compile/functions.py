@@ -265,6 +265,7 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "tenant_field": literal(tenant_field.name) if tenant_field is not None else None,
         "checked": [{"literal": literal(f.name), "json_types": e[0], "expected": e[1]} for f, e in checked],
         "readonly": [{"literal": literal(f.name)} for f in model.declared if f.readonly],
+        "decimal_arrays": [{"literal": literal(f.name)} for f in written if f.array and f.kind is Kind.DECIMAL],
         "enums": [
             {
                 "literal": literal(f.name),

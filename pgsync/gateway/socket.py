@@ -321,7 +321,9 @@ class Socket:
         except orjson.JSONDecodeError:
             frame = None
         try:
-            wire.check_depth(raw, frame)
+            if frame is not None:
+                wire.check_depth(raw, frame)
+                wire.check_numbers(raw)
         except PgsyncError as error:
             await self.close(UNSUPPORTED_DATA, error.message)
             return

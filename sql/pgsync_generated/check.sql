@@ -51,6 +51,23 @@ BEGIN
       COLUMN = v_field;
   END IF;
 {% endif %}
+{% if m.decimal_arrays %}
+
+  v_field := CASE
+{% for f in m.decimal_arrays %}
+    WHEN pg_catalog.octet_length(p_data ->> {{ f.literal }}) > 1000
+      AND pgsync_private.written_out_bytes(p_data -> {{ f.literal }}) > 16777216
+      THEN {{ f.literal }}
+{% endfor %}
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22003',
+      MESSAGE = pg_catalog.format('%s.%s: the numbers are too long when they are written out without their exponents', {{ m.key_literal }}, v_field),
+      HINT = 'At most 16 MB of digits.',
+      COLUMN = v_field;
+  END IF;
+{% endif %}
 {% if m.readonly %}
 
   v_field := CASE

@@ -19,6 +19,7 @@ TASKS = "/api/v1/models/tasks"
         (b"{", 400, "invalid_json", None),
         (b'{"data":{"title":"x"},"id":"a"', 400, "invalid_json", None),
         (b"\xff\xfe", 400, "invalid_json", None),
+        (b'{"id":"a","data":{"title":[' + b"1e-16383," * 20_000 + b"0]}}", 400, "invalid_body", None),
         ([], 400, "invalid_body", None),
         ({"title": "x"}, 400, "invalid_body", "title"),
         ({"id": "a", "data": "x"}, 400, "invalid_body", "data"),

@@ -366,7 +366,8 @@ async def test_other_protocol_version_closes_with_4010(client: Client) -> None:
 
 
 async def test_frame_that_is_no_json_object_closes(client: Client) -> None:
-    for text in ("{", "[]", "null"):
+    long_written_out = '{"type":"presence","payload":[' + "1e-16383," * 100_000 + "0]}"
+    for text in ("{", "[]", "null", long_written_out):
         async with client.socket() as socket:
             await socket.raw.send_str(text)
             assert await closed(socket) == 1003

@@ -3272,6 +3272,19 @@ BEGIN
   END IF;
 
   v_field := CASE
+    WHEN pg_catalog.octet_length(p_data ->> 'exacts') > 1000
+      AND pgsync_private.written_out_bytes(p_data -> 'exacts') > 16777216
+      THEN 'exacts'
+    END;
+  IF v_field IS NOT NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22003',
+      MESSAGE = pg_catalog.format('%s.%s: the numbers are too long when they are written out without their exponents', 'samples', v_field),
+      HINT = 'At most 16 MB of digits.',
+      COLUMN = v_field;
+  END IF;
+
+  v_field := CASE
     WHEN p_data -> 'textOr' = 'null' THEN 'textOr'
     WHEN p_data -> 'flagOr' = 'null' THEN 'flagOr'
     WHEN p_data -> 'largeOr' = 'null' THEN 'largeOr'
@@ -3293,7 +3306,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_check(jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_check(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_check(jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_check(jsonb) IS '[pgsync model=samples hash=fa3adb1f20e67736]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_check(jsonb) IS '[pgsync model=samples hash=709cc7dacaa99c05]';
 
 -- function pgsync_generated.type_sample_create(text, jsonb)
 -- Creates a row of samples. Returns created, or exists when there is a row with this id, which is left as it is.

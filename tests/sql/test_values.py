@@ -152,3 +152,15 @@ def test_values_that_a_column_cannot_hold_are_refused_and_diagnosed(wide: World,
     assert row is not None
     assert [each["field"] for each in row[0]] == [field]
     assert wide.sql("SELECT count(*) FROM samples") == [0]
+
+
+@pytest.mark.parametrize("number", ['"1e-16383"', '"1e131071"', '"1e-0000000016383"'])
+def test_numbers_that_the_log_could_not_carry_are_refused(wide: World, number: str) -> None:
+    ada = wide.caller()
+    few, many = ",".join([number] * 100), ",".join([number] * 2000)
+    ok(ada.create("samples", "r1", f'{{"exacts": [{few}]}}'))
+    answer = refused(ada.create("samples", "r2", f'{{"exacts": [{many}]}}'))
+    assert (answer.code, answer.field) == ("22003", "exacts")
+    answer = refused(ada.update("samples", "r1", f'{{"exacts": [{many}]}}'))
+    assert (answer.code, answer.field) == ("22003", "exacts")
+    ok(ada.create("samples", "r3", f'{{"exacts": [{",".join(["0.1e-7"] * 20_000)}]}}'))

@@ -333,3 +333,33 @@ def test_body_that_no_answer_could_carry_on_is_refused() -> None:
     with pytest.raises(PgsyncError, match="nested deeper") as refused:
         wire.parse_json(nested(wire.MAX_DEPTH + 1))
     assert refused.value.code == "invalid_body"
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        b"1e-16383," * 50 + b"0",
+        b"6.02214076e23,-1.5E-07," * 50_000 + b"0",
+        b'"\\"1e-16383",' * 1000 + b'"1e-16383"',
+        b"1e-0000000000000007," * 100_000 + b"1",
+    ],
+    ids=["few", "ordinary", "text", "zeros"],
+)
+def test_numbers_with_exponents_are_taken(numbers: bytes) -> None:
+    assert wire.parse_json(b"[%s]" % numbers)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        b"1e-16383," * 100_000 + b"0",
+        b"1e307," * 100_000 + b"0",
+        b"0e-9999999999999",
+        b'"\\\\",' + b"1e-16383," * 100_000 + b"0",
+    ],
+    ids=["small", "large", "absurd", "after text"],
+)
+def test_numbers_that_are_long_written_out_are_refused(numbers: bytes) -> None:
+    with pytest.raises(PgsyncError, match="written out") as refused:
+        wire.parse_json(b"[%s]" % numbers)
+    assert refused.value.code == "invalid_body"
