@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -42,6 +43,7 @@ from pgsync.gateway.premises import Premises
 from pgsync.gateway.routes import Routes
 from pgsync.gateway.schema import Schema, SchemaReceiver
 from pgsync.gateway.sync_reads import SyncReads
+from pgsync.gateway.worker_metrics import handed_out, measures_of_all
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
 from pgsync.stream.source import Connect
@@ -68,10 +70,14 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One of several processes that serve on one port; `connect` gives it the log that one of them reads for all."""
+    """One of several processes that serve on one port.
+
+    `connect` gives it the log that one of them reads for all, `directory` is where they meet.
+    """
 
     number: int
     connect: Connect
+    directory: Path
 
 
 async def run(
@@ -192,6 +198,17 @@ async def serve(
             connections.end_outdated(schema.edge_kinds)
 
         schema.on_changed(on_schema_changed)
+        metrics = Metrics(
+            access=config.metrics,
+            commits=measures,
+            connections=connections,
+            feed=feed,
+            schema=schema,
+            pools={"reads": reads, "writes": writes},
+            for_all=None if worker is None else partial(measures_of_all, worker.directory, config.workers),
+        )
+        if worker is not None:
+            await stack.enter_async_context(handed_out(worker.directory, worker.number, metrics.text))
         sessions = SessionEnder(authenticator, connections.close_sessions_of)
         claims = Claims(writes, schema)
         routes = Routes(
@@ -204,14 +221,7 @@ async def serve(
             schema=schema,
             feed=feed,
             cors=cors,
-            metrics=Metrics(
-                access=config.metrics,
-                commits=measures,
-                connections=connections,
-                feed=feed,
-                schema=schema,
-                pools={"reads": reads, "writes": writes},
-            ),
+            metrics=metrics,
             body_limit_bytes=config.body_limit_bytes,
             worker=None if worker is None else worker.number,
             others=[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -64,7 +64,10 @@ class CommitMeasures:
 
 
 class Metrics:
-    """Answers scrapers. `access` is all, loopback (callers on this machine) or none."""
+    """Answers scrapers. `access` is all, loopback (callers on this machine) or none.
+
+    `for_all` gives what scrapers are told when this gateway is one of several processes, in place of its own `text`.
+    """
 
     def __init__(
         self,
@@ -75,12 +78,14 @@ class Metrics:
         feed: Feed,
         schema: ServedSchema,
         pools: Mapping[str, Database],
+        for_all: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._access = access
         self._connections = connections
         self._feed = feed
         self._schema = schema
         self._pools = pools
+        self._for_all = for_all
         self._registry = commits.registry
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -101,8 +106,12 @@ class Metrics:
         mapped = getattr(address, "ipv4_mapped", None)
         return (mapped or address).is_loopback
 
-    def answer(self) -> bytes:
-        """The text."""
+    async def answer(self) -> bytes:
+        """What a scraper is told."""
+        return self.text() if self._for_all is None else await self._for_all()
+
+    def text(self) -> bytes:
+        """What this process measures."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:

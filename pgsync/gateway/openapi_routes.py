@@ -470,7 +470,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         "GET",
         "/metrics",
-        "Measures of this gateway for Prometheus, for callers whom the operator lets see them",
+        "Measures of this gateway, with all its workers, for Prometheus, for callers whom the operator lets see them",
         {200: TEXT},
         media="text/plain",
         public=True,

@@ -191,7 +191,7 @@ class Routes:
         if path == DOCS_PATH and request.method in ("GET", "HEAD"):
             return Answer(docs_page(), headers={"Content-Type": "text/html; charset=utf-8", **_DOCS_HEADERS})
         if path == METRICS_PATH and request.method in ("GET", "HEAD") and self._metrics.may_see(request):
-            return Answer(self._metrics.answer(), headers={"Content-Type": CONTENT_TYPE})
+            return Answer(await self._metrics.answer(), headers={"Content-Type": CONTENT_TYPE})
         handlers = next((h for pattern, h in self._routes.get(len(segments), ()) if _matches(pattern, segments)), None)
         if handlers is None:
             return _plain_error(404, "not_found", f"no route {path[:200]}", request_id)

@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import socket
 from functools import partial
+from pathlib import Path
 
 from pgsync.gateway.app import Worker, run
 from pgsync.gateway.schema import SchemaReceiver
-from pgsync.gateway.workers import ALIVE, ALIVE_SECONDS, READY, Orders
+from pgsync.gateway.workers import ALIVE, ALIVE_SECONDS, READY, Orders, relay_in
 from pgsync.stream.relay import RelaySource
 
 
@@ -36,6 +37,7 @@ async def ended(reader: asyncio.StreamReader) -> None:
 async def run_worker(orders: Orders, control: socket.socket, *, receive_schema: SchemaReceiver | None = None) -> None:
     """Serves until SIGTERM, or until the process at the other end of `control` ends."""
     stop = asyncio.Event()
+    directory = Path(orders.directory)
     reader, writer = await asyncio.open_connection(sock=control)
 
     async def follow() -> None:
@@ -52,7 +54,11 @@ async def run_worker(orders: Orders, control: socket.socket, *, receive_schema: 
         await run(
             orders.config,
             receive_schema=receive_schema,
-            worker=Worker(orders.worker, partial(RelaySource.connect, orders.relay, orders.worker)),
+            worker=Worker(
+                orders.worker,
+                partial(RelaySource.connect, str(relay_in(directory)), orders.worker),
+                directory,
+            ),
             stop=stop,
             on_ready=partial(writer.write, READY),
         )

@@ -21,6 +21,7 @@ from typing import Any, Final
 import orjson
 
 from pgsync.config import GatewayConfig
+from pgsync.gateway.worker_metrics import KEEPER, KeeperMeasures, handed_out
 from pgsync.log import Event, emit
 from pgsync.stream.relay import STUCK_SECONDS, Relay
 
@@ -47,11 +48,11 @@ class WorkerFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker is told on the socket that it is given, one line of JSON."""
+    """What a worker is told on the socket that it is given, one line of JSON. `directory`: where all of them meet."""
 
     config: GatewayConfig
     worker: int
-    relay: str
+    directory: str
 
     def to_json(self) -> bytes:
         """One line."""
@@ -61,7 +62,7 @@ class Orders:
     def from_json(line: bytes) -> Orders:
         """Raises ConfigError as `GatewayConfig` does."""
         given = orjson.loads(line)
-        return Orders(GatewayConfig(**given["config"]), given["worker"], given["relay"])
+        return Orders(GatewayConfig(**given["config"]), given["worker"], given["directory"])
 
 
 @dataclass(slots=True, eq=False)
@@ -97,13 +98,19 @@ async def run_workers(
         loop.add_signal_handler(number, stop.set)
     # /tmp whatever TMPDIR says: a socket's path must be short
     with tempfile.TemporaryDirectory(prefix="pgsync-", dir="/tmp") as directory:
-        relay_path = Path(directory) / "relay"
-        pool = _Pool(config, program, relay_path, silent_seconds=silent_seconds, stuck_seconds=stuck_seconds)
+        place, measures = Path(directory), KeeperMeasures(config.workers)
+        pool = _Pool(config, program, place, measures, silent_seconds=silent_seconds, stuck_seconds=stuck_seconds)
         try:
-            await pool.run(stop)
+            async with handed_out(place, KEEPER, measures.text):
+                await pool.run(stop)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+
+
+def relay_in(directory: Path) -> Path:
+    """The socket on which workers get the log."""
+    return directory / "relay"
 
 
 def reserve(host: str, port: int) -> tuple[list[socket.socket], int]:
@@ -142,7 +149,8 @@ class _Pool:
 
     config: GatewayConfig
     program: Sequence[str]
-    relay_path: Path
+    directory: Path
+    measures: KeeperMeasures
     silent_seconds: float
     stuck_seconds: float
     port: int = 0
@@ -157,7 +165,7 @@ class _Pool:
         relay = Relay(
             config.listener_url,
             deployment=config.deployment,
-            path=self.relay_path,
+            path=relay_in(self.directory),
             workers=config.workers,
             max_bytes=config.ring_bytes,
             failover=config.slot_failover == "on",
@@ -213,6 +221,7 @@ class _Pool:
                 exit_code=exit_code,
                 restart_seconds=restart_seconds,
             )
+            self.measures.restarts.labels(str(number)).inc()
             await asyncio.sleep(restart_seconds)
             restart_seconds = min(2 * restart_seconds, LAST_RESTART_SECONDS)
 
@@ -233,7 +242,7 @@ class _Pool:
         self.processes[number] = running = _Process(process, reader, writer)
         emit(Event.WORKER_STARTED, worker=number, pid=process.pid)
         config = GatewayConfig(**{**asdict(self.config), "port": self.port})
-        writer.write(Orders(config, number, str(self.relay_path)).to_json())
+        writer.write(Orders(config, number, str(self.directory)).to_json())
         return running
 
     async def _watch(self, number: int, running: _Process) -> None:
