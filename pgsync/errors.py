@@ -183,6 +183,7 @@ OUR_SQLSTATES: Final[Mapping[str, str]] = MappingProxyType(
         "PS407": "foreign_key_violation",  # a reference to a row that the tenant does not have
         "PS408": "claim_not_found",
         "PS409": "entity_claimed",
+        "PS410": "validation_failed",  # a trigger or rule of the customer's kept the row from being written
         "PS501": "internal_error",  # two listeners counted differently
         "PS901": "internal_error",
     }

@@ -259,6 +259,7 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "name": model.name,
         "table": names.table,
         "table_literal": literal(model.table),
+        "identity_literal": literal(names.table),
         "key_literal": literal(model.key),
         "known_fields": ", ".join(literal(name) for name in known),
         "field_list_literal": literal(", ".join(f.name for f in model.declared)),

@@ -142,6 +142,20 @@ FROM synced AS t
 WHERE t.relpersistence <> 'p'
 UNION ALL
 SELECT
+  'error',
+  t.identity,
+  CASE
+    WHEN w.is_instead THEN pg_catalog.format('rule %I puts something in the place of writes: what a client wrote would not be in the table', w.rulename)
+    ELSE pg_catalog.format('rule %I keeps clients from creating rows: Postgres refuses INSERT .. ON CONFLICT beside it', w.rulename)
+  END,
+  pg_catalog.format('DROP RULE %I ON %s', w.rulename, t.identity)
+FROM synced AS t
+JOIN pg_catalog.pg_rewrite AS w
+  ON w.ev_class = t.oid
+WHERE w.ev_enabled <> 'D'
+  AND (w.is_instead OR w.ev_type IN ('2', '3')) -- UPDATE, INSERT
+UNION ALL
+SELECT
   'notice',
   t.identity,
   pg_catalog.format('policy %s no longer narrows anything: pgsync_public lets every other role through', o.polname),

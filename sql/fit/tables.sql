@@ -126,7 +126,7 @@ SELECT
   'notice',
   m.identity,
   pg_catalog.format('trigger %I runs before each row and may change or drop what a client writes; what it does cannot be told from here', t.tgname),
-  pg_catalog.format('read %s: it must not return NULL, nor change %s', t.tgfoid::pg_catalog.regprocedure, pg_catalog.concat_ws(' or ', m.id, m.tenant))
+  pg_catalog.format('read %s: it must not return NULL (the commit is refused then), nor change %s', t.tgfoid::pg_catalog.regprocedure, pg_catalog.concat_ws(' or ', m.id, m.tenant))
 FROM model AS m
 JOIN pg_catalog.pg_trigger AS t
   ON t.tgrelid = m.oid
@@ -160,14 +160,17 @@ UNION ALL
 SELECT
   'error',
   m.identity,
-  pg_catalog.format('rule %I puts something in the place of writes: what a client wrote would not be in the table', w.rulename),
+  CASE
+    WHEN w.is_instead THEN pg_catalog.format('rule %I puts something in the place of writes: what a client wrote would not be in the table', w.rulename)
+    ELSE pg_catalog.format('rule %I keeps clients from creating rows: Postgres refuses INSERT .. ON CONFLICT beside it', w.rulename)
+  END,
   pg_catalog.format('DROP RULE %I ON %s', w.rulename, m.identity)
 FROM model AS m
 JOIN pg_catalog.pg_rewrite AS w
   ON w.ev_class = m.oid
 WHERE m.relkind IN ('r', 'p')
-  AND w.is_instead
   AND w.ev_enabled <> 'D'
+  AND (w.is_instead OR w.ev_type IN ('2', '3') AND (m.m ->> 'mutable')::boolean) -- UPDATE, INSERT
 UNION ALL
 SELECT
   CASE WHEN g.inserts THEN 'warning' ELSE 'notice' END,

@@ -1,6 +1,6 @@
 -- Creates a row of {{ m.key }}. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as {{ m.name }}_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as {{ m.name }}_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -52,7 +52,10 @@ BEGIN
 {% else %}
     INSERT INTO {{ m.table }} DEFAULT VALUES;
 {% endif %}
-    RETURN 'created';
+    IF FOUND THEN
+      RETURN 'created';
+    END IF;
+    RETURN pgsync_private.unwritten({{ m.identity_literal }}, 'create', '{{ m.name }}', p_id, true);
   END IF;
 {% endif %}
   INSERT INTO {{ m.table }} AS t (
@@ -78,7 +81,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO {{ m.table }} AS t (
 {% for c in m.inserted %}
     {{ c.column }}{{ "," if not loop.last }}
@@ -89,6 +93,9 @@ BEGIN
     {{ c.value }}{{ "," if not loop.last }}
 {% endfor %}
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten({{ m.identity_literal }}, 'create', '{{ m.name }}', p_id, true);
 END
 $function$;

@@ -1,5 +1,6 @@
 -- Updates the given fields of a row of {{ m.key }}. Returns updated, or missing.
--- Raises: as {{ m.name }}_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as {{ m.name }}_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.{{ m.name }}_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -10,6 +11,7 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.{{ m.name }}_check(p_data);
 {% if m.id_check %}
@@ -18,12 +20,17 @@ BEGIN
 {% if m.references %}
 {% include "pgsync_generated/references.sql" %}
 {% endif %}
-  UPDATE {{ m.table }} AS t
-  SET
+  LOOP
+    UPDATE {{ m.table }} AS t
+    SET
 {% for c in m.updated %}
-    {{ c.column }} = {{ c.value }}{{ "," if not loop.last }}
+      {{ c.column }} = {{ c.value }}{{ "," if not loop.last }}
 {% endfor %}
-  WHERE {{ m.where }};
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+    WHERE {{ m.where | indent(2) }};
+    EXIT WHEN FOUND;
+{% set action = "update" %}
+{% include "pgsync_generated/unwritten.sql" %}
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;

@@ -184,8 +184,8 @@ COMMENT ON FUNCTION pgsync_generated.comment_check(jsonb) IS '[pgsync model=comm
 
 -- function pgsync_generated.comment_create(text, jsonb)
 -- Creates a row of comments. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as comment_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as comment_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.comment_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -260,7 +260,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.comments AS t (
     organization_id,
     id,
@@ -283,18 +284,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.comments', 'create', 'comment', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.comment_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=3589311606e41366]';
+COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=4d9a426856650cea]';
 
 -- function pgsync_generated.comment_update(text, jsonb)
 -- Updates the given fields of a row of comments. Returns updated, or missing.
--- Raises: as comment_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as comment_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.comment_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -305,6 +310,7 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.comment_check(p_data);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
@@ -321,27 +327,38 @@ BEGIN
       COLUMN = 'task_id',
       TABLE = 'comments';
   END IF;
-  UPDATE public.comments AS t
-  SET
-    body = CASE WHEN p_data ? 'body' THEN p_data ->> 'body' ELSE t.body END,
-    private = CASE WHEN p_data ? 'private' THEN (p_data ->> 'private')::boolean ELSE t.private END,
-    author_id = CASE WHEN p_data ? 'author_id' THEN p_data ->> 'author_id' ELSE t.author_id END,
-    task_id = CASE WHEN p_data ? 'task_id' THEN p_data ->> 'task_id' ELSE t.task_id END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.comments AS t
+    SET
+      body = CASE WHEN p_data ? 'body' THEN p_data ->> 'body' ELSE t.body END,
+      private = CASE WHEN p_data ? 'private' THEN (p_data ->> 'private')::boolean ELSE t.private END,
+      author_id = CASE WHEN p_data ? 'author_id' THEN p_data ->> 'author_id' ELSE t.author_id END,
+      task_id = CASE WHEN p_data ? 'task_id' THEN p_data ->> 'task_id' ELSE t.task_id END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.comment_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.comments', 'update', 'comment', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.comment_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=0307936e1c10ae3e]';
+COMMENT ON FUNCTION pgsync_generated.comment_update(text, jsonb) IS '[pgsync model=comments hash=11f8031ff083758c]';
 
 -- function pgsync_generated.comment_delete(text)
 -- Deletes a row of comments. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.comment_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -350,18 +367,31 @@ CREATE OR REPLACE FUNCTION pgsync_generated.comment_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.comments AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.comments AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.comment_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.comments', 'delete', 'comment', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.comment_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_delete(text) IS '[pgsync model=comments hash=e893e459cb1dddd3]';
+COMMENT ON FUNCTION pgsync_generated.comment_delete(text) IS '[pgsync model=comments hash=5789f88924910600]';
 
 -- function pgsync_generated.comment_lock(text, boolean)
 -- Locks a row of comments until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -724,8 +754,8 @@ COMMENT ON FUNCTION pgsync_generated.project_check(jsonb) IS '[pgsync model=proj
 
 -- function pgsync_generated.project_create(text, jsonb)
 -- Creates a row of projects. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as project_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as project_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.project_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -784,7 +814,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.projects AS t (
     organization_id,
     id,
@@ -805,18 +836,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.projects', 'create', 'project', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.project_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=2ebe4cf1e58c9557]';
+COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=050317e753a6c3fd]';
 
 -- function pgsync_generated.project_update(text, jsonb)
 -- Updates the given fields of a row of projects. Returns updated, or missing.
--- Raises: as project_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as project_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.project_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -827,28 +862,40 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.project_check(p_data);
-  UPDATE public.projects AS t
-  SET
-    name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
-    description = CASE WHEN p_data ? 'description' THEN p_data ->> 'description' ELSE t.description END,
-    archived = CASE WHEN p_data ? 'archived' THEN (p_data ->> 'archived')::boolean ELSE t.archived END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.projects AS t
+    SET
+      name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
+      description = CASE WHEN p_data ? 'description' THEN p_data ->> 'description' ELSE t.description END,
+      archived = CASE WHEN p_data ? 'archived' THEN (p_data ->> 'archived')::boolean ELSE t.archived END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.project_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.projects', 'update', 'project', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.project_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_update(text, jsonb) IS '[pgsync model=projects hash=95b66b2c47266b78]';
+COMMENT ON FUNCTION pgsync_generated.project_update(text, jsonb) IS '[pgsync model=projects hash=df35eae29f64fd7d]';
 
 -- function pgsync_generated.project_delete(text)
 -- Deletes a row of projects. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.project_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -857,18 +904,31 @@ CREATE OR REPLACE FUNCTION pgsync_generated.project_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.projects AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.projects AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.project_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.projects', 'delete', 'project', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.project_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_delete(text) IS '[pgsync model=projects hash=7387ea01e174f3d9]';
+COMMENT ON FUNCTION pgsync_generated.project_delete(text) IS '[pgsync model=projects hash=7397b75f802eac25]';
 
 -- function pgsync_generated.project_lock(text, boolean)
 -- Locks a row of projects until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -1203,8 +1263,8 @@ COMMENT ON FUNCTION pgsync_generated.task_check(jsonb) IS '[pgsync model=tasks h
 
 -- function pgsync_generated.task_create(text, jsonb)
 -- Creates a row of tasks. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as task_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as task_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.task_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -1285,7 +1345,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.tasks AS t (
     organization_id,
     id,
@@ -1314,18 +1375,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.tasks', 'create', 'task', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.task_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=7e73ad5bbd459307]';
+COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=9db047ce7aca3def]';
 
 -- function pgsync_generated.task_update(text, jsonb)
 -- Updates the given fields of a row of tasks. Returns updated, or missing.
--- Raises: as task_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as task_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.task_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -1336,6 +1401,7 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.task_check(p_data);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
@@ -1352,30 +1418,41 @@ BEGIN
       COLUMN = 'project_id',
       TABLE = 'tasks';
   END IF;
-  UPDATE public.tasks AS t
-  SET
-    title = CASE WHEN p_data ? 'title' THEN p_data ->> 'title' ELSE t.title END,
-    status = CASE WHEN p_data ? 'status' THEN p_data ->> 'status' ELSE t.status END,
-    priority = CASE WHEN p_data ? 'priority' THEN (p_data ->> 'priority')::integer ELSE t.priority END,
-    due = CASE WHEN p_data ? 'due' THEN (p_data ->> 'due')::date ELSE t.due END,
-    tags = CASE WHEN p_data ? 'tags' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'tags') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'tags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.tags END,
-    assignee_id = CASE WHEN p_data ? 'assignee_id' THEN p_data ->> 'assignee_id' ELSE t.assignee_id END,
-    project_id = CASE WHEN p_data ? 'project_id' THEN p_data ->> 'project_id' ELSE t.project_id END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.tasks AS t
+    SET
+      title = CASE WHEN p_data ? 'title' THEN p_data ->> 'title' ELSE t.title END,
+      status = CASE WHEN p_data ? 'status' THEN p_data ->> 'status' ELSE t.status END,
+      priority = CASE WHEN p_data ? 'priority' THEN (p_data ->> 'priority')::integer ELSE t.priority END,
+      due = CASE WHEN p_data ? 'due' THEN (p_data ->> 'due')::date ELSE t.due END,
+      tags = CASE WHEN p_data ? 'tags' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'tags') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'tags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.tags END,
+      assignee_id = CASE WHEN p_data ? 'assignee_id' THEN p_data ->> 'assignee_id' ELSE t.assignee_id END,
+      project_id = CASE WHEN p_data ? 'project_id' THEN p_data ->> 'project_id' ELSE t.project_id END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.task_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.tasks', 'update', 'task', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.task_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=9616fec2bd581e44]';
+COMMENT ON FUNCTION pgsync_generated.task_update(text, jsonb) IS '[pgsync model=tasks hash=9e2f8cda4fc82d9f]';
 
 -- function pgsync_generated.task_delete(text)
 -- Deletes a row of tasks. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.task_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -1384,18 +1461,31 @@ CREATE OR REPLACE FUNCTION pgsync_generated.task_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.tasks AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.tasks AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.task_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.tasks', 'delete', 'task', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.task_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_delete(text) IS '[pgsync model=tasks hash=9831fee51c058da6]';
+COMMENT ON FUNCTION pgsync_generated.task_delete(text) IS '[pgsync model=tasks hash=bc9513ae90118211]';
 
 -- function pgsync_generated.task_lock(text, boolean)
 -- Locks a row of tasks until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.

@@ -356,8 +356,8 @@ COMMENT ON FUNCTION pgsync_generated.counter_check(jsonb) IS '[pgsync model=coun
 
 -- function pgsync_generated.counter_create(text, jsonb)
 -- Creates a row of counters. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as counter_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as counter_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.counter_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -387,7 +387,10 @@ BEGIN
       pg_catalog.statement_timestamp(),
       pgsync.participant_id()
     );
-    RETURN 'created';
+    IF FOUND THEN
+      RETURN 'created';
+    END IF;
+    RETURN pgsync_private.unwritten('public.counters', 'create', 'counter', p_id, true);
   END IF;
   INSERT INTO public.counters AS t (
     organization_id,
@@ -419,7 +422,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.counters AS t (
     organization_id,
     id,
@@ -436,18 +440,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.counters', 'create', 'counter', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.counter_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=e062b8691d236807]';
+COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=13a8be86a49a8cb5]';
 
 -- function pgsync_generated.counter_update(text, jsonb)
 -- Updates the given fields of a row of counters. Returns updated, or missing.
--- Raises: as counter_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as counter_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.counter_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -458,27 +466,39 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.counter_check(p_data);
   v_ignored := pgsync_private.require_integer_id(p_id, 32);
-  UPDATE public.counters AS t
-  SET
-    label = CASE WHEN p_data ? 'label' THEN p_data ->> 'label' ELSE t.label END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id::integer;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.counters AS t
+    SET
+      label = CASE WHEN p_data ? 'label' THEN p_data ->> 'label' ELSE t.label END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id::integer;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.counter_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.counters', 'update', 'counter', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.counter_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_update(text, jsonb) IS '[pgsync model=counters hash=30b2ece2b3957064]';
+COMMENT ON FUNCTION pgsync_generated.counter_update(text, jsonb) IS '[pgsync model=counters hash=28e6262a12dd6bf9]';
 
 -- function pgsync_generated.counter_delete(text)
 -- Deletes a row of counters. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.counter_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -489,19 +509,30 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_private.require_integer_id(p_id, 32);
-  DELETE FROM public.counters AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id::integer;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.counters AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id::integer;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.counter_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.counters', 'delete', 'counter', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.counter_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_delete(text) IS '[pgsync model=counters hash=3ee137f4fe344c62]';
+COMMENT ON FUNCTION pgsync_generated.counter_delete(text) IS '[pgsync model=counters hash=461d19e99f8476ae]';
 
 -- function pgsync_generated.counter_lock(text, boolean)
 -- Locks a row of counters until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -791,8 +822,8 @@ COMMENT ON FUNCTION pgsync_generated.country_check(jsonb) IS '[pgsync model=coun
 
 -- function pgsync_generated.country_create(text, jsonb)
 -- Creates a row of countries. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as country_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as country_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.country_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -838,7 +869,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.countries AS t (
     id,
     name
@@ -847,18 +879,22 @@ BEGIN
     COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
     p_data ->> 'name'
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.countries', 'create', 'country', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.country_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=9a28e0d45d95e0af]';
+COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=57373e43daacf26c]';
 
 -- function pgsync_generated.country_update(text, jsonb)
 -- Updates the given fields of a row of countries. Returns updated, or missing.
--- Raises: as country_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as country_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.country_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -869,24 +905,36 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.country_check(p_data);
-  UPDATE public.countries AS t
-  SET
-    name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END
-  WHERE t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.countries AS t
+    SET
+      name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END
+    WHERE t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.country_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.countries', 'update', 'country', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.country_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_update(text, jsonb) IS '[pgsync model=countries hash=9c4ca84ad094ce25]';
+COMMENT ON FUNCTION pgsync_generated.country_update(text, jsonb) IS '[pgsync model=countries hash=5be21c65ab304f8d]';
 
 -- function pgsync_generated.country_delete(text)
 -- Deletes a row of countries. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.country_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -895,17 +943,30 @@ CREATE OR REPLACE FUNCTION pgsync_generated.country_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.countries AS t
-  WHERE t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.countries AS t
+    WHERE t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.country_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.countries', 'delete', 'country', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.country_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_delete(text) IS '[pgsync model=countries hash=f211b9493d92b8c0]';
+COMMENT ON FUNCTION pgsync_generated.country_delete(text) IS '[pgsync model=countries hash=18439f52f6a9a421]';
 
 -- function pgsync_generated.country_lock(text, boolean)
 -- Locks a row of countries until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -1209,8 +1270,8 @@ COMMENT ON FUNCTION pgsync_generated.document_check(jsonb) IS '[pgsync model=doc
 
 -- function pgsync_generated.document_create(text, jsonb)
 -- Creates a row of documents. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as document_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as document_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.document_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -1290,7 +1351,10 @@ BEGIN
       pg_catalog.statement_timestamp(),
       pgsync.participant_id()
     );
-    RETURN 'created';
+    IF FOUND THEN
+      RETURN 'created';
+    END IF;
+    RETURN pgsync_private.unwritten('public.documents', 'create', 'document', p_id, true);
   END IF;
   INSERT INTO public.documents AS t (
     organization_id,
@@ -1332,7 +1396,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.documents AS t (
     organization_id,
     id,
@@ -1359,18 +1424,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.documents', 'create', 'document', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.document_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=bd1759ac73ec4b0d]';
+COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=6df619a6092b9c2a]';
 
 -- function pgsync_generated.document_update(text, jsonb)
 -- Updates the given fields of a row of documents. Returns updated, or missing.
--- Raises: as document_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as document_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.document_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -1381,6 +1450,7 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.document_check(p_data);
   v_ignored := pgsync_private.require_integer_id(p_id, 64);
@@ -1412,29 +1482,40 @@ BEGIN
       COLUMN = 'folder',
       TABLE = 'documents';
   END IF;
-  UPDATE public.documents AS t
-  SET
-    workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
-    folder = CASE WHEN p_data ? 'folder' THEN (p_data ->> 'folder')::uuid ELSE t.folder END,
-    owner_id = CASE WHEN p_data ? 'owner_id' THEN p_data ->> 'owner_id' ELSE t.owner_id END,
-    secret = CASE WHEN p_data ? 'secret' THEN (p_data ->> 'secret')::boolean ELSE t.secret END,
-    position = CASE WHEN p_data ? 'order' THEN (p_data ->> 'order')::integer ELSE t.position END,
-    kind = CASE WHEN p_data ? 'kind' THEN p_data ->> 'kind' ELSE t.kind END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id::bigint;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.documents AS t
+    SET
+      workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
+      folder = CASE WHEN p_data ? 'folder' THEN (p_data ->> 'folder')::uuid ELSE t.folder END,
+      owner_id = CASE WHEN p_data ? 'owner_id' THEN p_data ->> 'owner_id' ELSE t.owner_id END,
+      secret = CASE WHEN p_data ? 'secret' THEN (p_data ->> 'secret')::boolean ELSE t.secret END,
+      position = CASE WHEN p_data ? 'order' THEN (p_data ->> 'order')::integer ELSE t.position END,
+      kind = CASE WHEN p_data ? 'kind' THEN p_data ->> 'kind' ELSE t.kind END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id::bigint;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.document_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.documents', 'update', 'document', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.document_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=c19cc2bdbb1e91e4]';
+COMMENT ON FUNCTION pgsync_generated.document_update(text, jsonb) IS '[pgsync model=documents hash=be6d16649fca6b33]';
 
 -- function pgsync_generated.document_delete(text)
 -- Deletes a row of documents. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.document_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -1445,19 +1526,30 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_private.require_integer_id(p_id, 64);
-  DELETE FROM public.documents AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id::bigint;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.documents AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id::bigint;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.document_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.documents', 'delete', 'document', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.document_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_delete(text) IS '[pgsync model=documents hash=e625c1b0213eb98d]';
+COMMENT ON FUNCTION pgsync_generated.document_delete(text) IS '[pgsync model=documents hash=576eacb73a64fa4b]';
 
 -- function pgsync_generated.document_lock(text, boolean)
 -- Locks a row of documents until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -1848,8 +1940,8 @@ COMMENT ON FUNCTION pgsync_generated.folder_check(jsonb) IS '[pgsync model=folde
 
 -- function pgsync_generated.folder_create(text, jsonb)
 -- Creates a row of folders. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as folder_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as folder_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.folder_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -1909,7 +2001,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.folder_list AS t (
     tenant,
     id,
@@ -1928,18 +2021,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.folder_list', 'create', 'folder', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.folder_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=62beddab3928edf5]';
+COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=d30212bc6fa5fb08]';
 
 -- function pgsync_generated.folder_update(text, jsonb)
 -- Updates the given fields of a row of folders. Returns updated, or missing.
--- Raises: as folder_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as folder_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.folder_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -1950,6 +2047,7 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.folder_check(p_data);
   v_ignored := pgsync_private.require_uuid_id(p_id);
@@ -1967,25 +2065,36 @@ BEGIN
       COLUMN = 'parentId',
       TABLE = 'folder_list';
   END IF;
-  UPDATE public.folder_list AS t
-  SET
-    parent_id = CASE WHEN p_data ? 'parentId' THEN (p_data ->> 'parentId')::uuid ELSE t.parent_id END,
-    label = CASE WHEN p_data ? 'label' THEN p_data ->> 'label' ELSE t.label END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.tenant = pgsync.organization_id()
-    AND t.id = p_id::uuid;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.folder_list AS t
+    SET
+      parent_id = CASE WHEN p_data ? 'parentId' THEN (p_data ->> 'parentId')::uuid ELSE t.parent_id END,
+      label = CASE WHEN p_data ? 'label' THEN p_data ->> 'label' ELSE t.label END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.tenant = pgsync.organization_id()
+      AND t.id = p_id::uuid;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.folder_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.folder_list', 'update', 'folder', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.folder_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=2deaffb9c24533f1]';
+COMMENT ON FUNCTION pgsync_generated.folder_update(text, jsonb) IS '[pgsync model=folders hash=ed6b113ef90575ee]';
 
 -- function pgsync_generated.folder_delete(text)
 -- Deletes a row of folders. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.folder_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -1996,19 +2105,30 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_private.require_uuid_id(p_id);
-  DELETE FROM public.folder_list AS t
-  WHERE t.tenant = pgsync.organization_id()
-    AND t.id = p_id::uuid;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.folder_list AS t
+    WHERE t.tenant = pgsync.organization_id()
+      AND t.id = p_id::uuid;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.folder_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.folder_list', 'delete', 'folder', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.folder_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_delete(text) IS '[pgsync model=folders hash=6e7c3dfe5b2adada]';
+COMMENT ON FUNCTION pgsync_generated.folder_delete(text) IS '[pgsync model=folders hash=f45023bef0293d87]';
 
 -- function pgsync_generated.folder_lock(text, boolean)
 -- Locks a row of folders until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -2315,8 +2435,8 @@ COMMENT ON FUNCTION pgsync_generated.membership_check(jsonb) IS '[pgsync model=m
 
 -- function pgsync_generated.membership_create(text, jsonb)
 -- Creates a row of memberships. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as membership_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as membership_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.membership_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -2401,7 +2521,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.memberships AS t (
     organization_id,
     id,
@@ -2420,18 +2541,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.memberships', 'create', 'membership', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.membership_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=d1903bd7690c3a66]';
+COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=e3c1c0bca0959623]';
 
 -- function pgsync_generated.membership_update(text, jsonb)
 -- Updates the given fields of a row of memberships. Returns updated, or missing.
--- Raises: as membership_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as membership_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.membership_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -2442,6 +2567,7 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.membership_check(p_data);
   -- Postgres checks a foreign key past row security; a row of another organization has to look exactly like a missing one.
@@ -2472,25 +2598,36 @@ BEGIN
       COLUMN = 'workspace_id',
       TABLE = 'memberships';
   END IF;
-  UPDATE public.memberships AS t
-  SET
-    person_id = CASE WHEN p_data ? 'person_id' THEN (p_data ->> 'person_id')::uuid ELSE t.person_id END,
-    workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.memberships AS t
+    SET
+      person_id = CASE WHEN p_data ? 'person_id' THEN (p_data ->> 'person_id')::uuid ELSE t.person_id END,
+      workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.membership_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.memberships', 'update', 'membership', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.membership_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=dc1077011d8f28ea]';
+COMMENT ON FUNCTION pgsync_generated.membership_update(text, jsonb) IS '[pgsync model=memberships hash=8a6b281f5854f044]';
 
 -- function pgsync_generated.membership_delete(text)
 -- Deletes a row of memberships. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.membership_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -2499,18 +2636,31 @@ CREATE OR REPLACE FUNCTION pgsync_generated.membership_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.memberships AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.memberships AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.membership_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.memberships', 'delete', 'membership', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.membership_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_delete(text) IS '[pgsync model=memberships hash=0d918a49dce28a8d]';
+COMMENT ON FUNCTION pgsync_generated.membership_delete(text) IS '[pgsync model=memberships hash=b51e8cc7e41191e3]';
 
 -- function pgsync_generated.membership_lock(text, boolean)
 -- Locks a row of memberships until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -2809,8 +2959,8 @@ COMMENT ON FUNCTION pgsync_generated.person_check(jsonb) IS '[pgsync model=perso
 
 -- function pgsync_generated.person_create(text, jsonb)
 -- Creates a row of persons. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as person_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as person_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.person_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -2866,7 +3016,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.persons AS t (
     organization_id,
     id,
@@ -2883,18 +3034,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.persons', 'create', 'person', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.person_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=2340dea67a1fdc11]';
+COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=8f8b464c042b9c73]';
 
 -- function pgsync_generated.person_update(text, jsonb)
 -- Updates the given fields of a row of persons. Returns updated, or missing.
--- Raises: as person_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as person_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.person_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -2905,27 +3060,39 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.person_check(p_data);
   v_ignored := pgsync_private.require_uuid_id(p_id);
-  UPDATE public.persons AS t
-  SET
-    name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id::uuid;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.persons AS t
+    SET
+      name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id::uuid;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.person_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.persons', 'update', 'person', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.person_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_update(text, jsonb) IS '[pgsync model=persons hash=ff6f0c2c99b94b57]';
+COMMENT ON FUNCTION pgsync_generated.person_update(text, jsonb) IS '[pgsync model=persons hash=a9a913f250b7b5ea]';
 
 -- function pgsync_generated.person_delete(text)
 -- Deletes a row of persons. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.person_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -2936,19 +3103,30 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_private.require_uuid_id(p_id);
-  DELETE FROM public.persons AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id::uuid;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.persons AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id::uuid;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.person_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.persons', 'delete', 'person', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.person_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_delete(text) IS '[pgsync model=persons hash=2461e93b7ce03e53]';
+COMMENT ON FUNCTION pgsync_generated.person_delete(text) IS '[pgsync model=persons hash=a6908ddcfb5b9e4a]';
 
 -- function pgsync_generated.person_lock(text, boolean)
 -- Locks a row of persons until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -3310,8 +3488,8 @@ COMMENT ON FUNCTION pgsync_generated.type_sample_check(jsonb) IS '[pgsync model=
 
 -- function pgsync_generated.type_sample_create(text, jsonb)
 -- Creates a row of samples. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as type_sample_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as type_sample_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -3404,7 +3582,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.samples AS t (
     organization_id,
     id,
@@ -3471,18 +3650,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.samples', 'create', 'type_sample', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.type_sample_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=6fcb195558a4bc7d]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=713df7784bebb013]';
 
 -- function pgsync_generated.type_sample_update(text, jsonb)
 -- Updates the given fields of a row of samples. Returns updated, or missing.
--- Raises: as type_sample_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as type_sample_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -3493,51 +3676,63 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.type_sample_check(p_data);
-  UPDATE public.samples AS t
-  SET
-    text = CASE WHEN p_data ? 'text' THEN p_data ->> 'text' ELSE t.text END,
-    flag = CASE WHEN p_data ? 'flag' THEN (p_data ->> 'flag')::boolean ELSE t.flag END,
-    small = CASE WHEN p_data ? 'small' THEN (p_data ->> 'small')::integer ELSE t.small END,
-    large = CASE WHEN p_data ? 'large' THEN (p_data ->> 'large')::bigint ELSE t.large END,
-    exact = CASE WHEN p_data ? 'exact' THEN (p_data ->> 'exact')::numeric ELSE t.exact END,
-    ratio = CASE WHEN p_data ? 'ratio' THEN (p_data ->> 'ratio')::double precision ELSE t.ratio END,
-    moment = CASE WHEN p_data ? 'moment' THEN (p_data ->> 'moment')::timestamp with time zone ELSE t.moment END,
-    day = CASE WHEN p_data ? 'day' THEN (p_data ->> 'day')::date ELSE t.day END,
-    ref = CASE WHEN p_data ? 'ref' THEN (p_data ->> 'ref')::uuid ELSE t.ref END,
-    document = CASE WHEN p_data ? 'document' THEN NULLIF(p_data -> 'document', 'null') ELSE t.document END,
-    words = CASE WHEN p_data ? 'words' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'words') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'words') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.words END,
-    numbers = CASE WHEN p_data ? 'numbers' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'numbers') = 'array' THEN ARRAY(SELECT e.e::integer FROM pg_catalog.jsonb_array_elements_text(p_data -> 'numbers') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.numbers END,
-    bigs = CASE WHEN p_data ? 'bigs' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'bigs') = 'array' THEN ARRAY(SELECT e.e::bigint FROM pg_catalog.jsonb_array_elements_text(p_data -> 'bigs') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.bigs END,
-    flags = CASE WHEN p_data ? 'flags' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'flags') = 'array' THEN ARRAY(SELECT e.e::boolean FROM pg_catalog.jsonb_array_elements_text(p_data -> 'flags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.flags END,
-    exacts = CASE WHEN p_data ? 'exacts' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'exacts') = 'array' THEN ARRAY(SELECT e.e::numeric FROM pg_catalog.jsonb_array_elements_text(p_data -> 'exacts') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.exacts END,
-    ratios = CASE WHEN p_data ? 'ratios' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'ratios') = 'array' THEN ARRAY(SELECT e.e::double precision FROM pg_catalog.jsonb_array_elements_text(p_data -> 'ratios') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.ratios END,
-    moments = CASE WHEN p_data ? 'moments' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'moments') = 'array' THEN ARRAY(SELECT e.e::timestamp with time zone FROM pg_catalog.jsonb_array_elements_text(p_data -> 'moments') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.moments END,
-    days = CASE WHEN p_data ? 'days' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'days') = 'array' THEN ARRAY(SELECT e.e::date FROM pg_catalog.jsonb_array_elements_text(p_data -> 'days') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.days END,
-    refs = CASE WHEN p_data ? 'refs' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'refs') = 'array' THEN ARRAY(SELECT e.e::uuid FROM pg_catalog.jsonb_array_elements_text(p_data -> 'refs') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.refs END,
-    text_or = CASE WHEN p_data ? 'textOr' THEN p_data ->> 'textOr' ELSE t.text_or END,
-    flag_or = CASE WHEN p_data ? 'flagOr' THEN (p_data ->> 'flagOr')::boolean ELSE t.flag_or END,
-    large_or = CASE WHEN p_data ? 'largeOr' THEN (p_data ->> 'largeOr')::bigint ELSE t.large_or END,
-    exact_or = CASE WHEN p_data ? 'exactOr' THEN (p_data ->> 'exactOr')::numeric ELSE t.exact_or END,
-    ratio_or = CASE WHEN p_data ? 'ratioOr' THEN (p_data ->> 'ratioOr')::double precision ELSE t.ratio_or END,
-    words_or = CASE WHEN p_data ? 'wordsOr' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'wordsOr') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'wordsOr') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.words_or END,
-    document_or = CASE WHEN p_data ? 'documentOr' THEN NULLIF(p_data -> 'documentOr', 'null') ELSE t.document_or END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.samples AS t
+    SET
+      text = CASE WHEN p_data ? 'text' THEN p_data ->> 'text' ELSE t.text END,
+      flag = CASE WHEN p_data ? 'flag' THEN (p_data ->> 'flag')::boolean ELSE t.flag END,
+      small = CASE WHEN p_data ? 'small' THEN (p_data ->> 'small')::integer ELSE t.small END,
+      large = CASE WHEN p_data ? 'large' THEN (p_data ->> 'large')::bigint ELSE t.large END,
+      exact = CASE WHEN p_data ? 'exact' THEN (p_data ->> 'exact')::numeric ELSE t.exact END,
+      ratio = CASE WHEN p_data ? 'ratio' THEN (p_data ->> 'ratio')::double precision ELSE t.ratio END,
+      moment = CASE WHEN p_data ? 'moment' THEN (p_data ->> 'moment')::timestamp with time zone ELSE t.moment END,
+      day = CASE WHEN p_data ? 'day' THEN (p_data ->> 'day')::date ELSE t.day END,
+      ref = CASE WHEN p_data ? 'ref' THEN (p_data ->> 'ref')::uuid ELSE t.ref END,
+      document = CASE WHEN p_data ? 'document' THEN NULLIF(p_data -> 'document', 'null') ELSE t.document END,
+      words = CASE WHEN p_data ? 'words' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'words') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'words') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.words END,
+      numbers = CASE WHEN p_data ? 'numbers' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'numbers') = 'array' THEN ARRAY(SELECT e.e::integer FROM pg_catalog.jsonb_array_elements_text(p_data -> 'numbers') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.numbers END,
+      bigs = CASE WHEN p_data ? 'bigs' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'bigs') = 'array' THEN ARRAY(SELECT e.e::bigint FROM pg_catalog.jsonb_array_elements_text(p_data -> 'bigs') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.bigs END,
+      flags = CASE WHEN p_data ? 'flags' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'flags') = 'array' THEN ARRAY(SELECT e.e::boolean FROM pg_catalog.jsonb_array_elements_text(p_data -> 'flags') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.flags END,
+      exacts = CASE WHEN p_data ? 'exacts' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'exacts') = 'array' THEN ARRAY(SELECT e.e::numeric FROM pg_catalog.jsonb_array_elements_text(p_data -> 'exacts') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.exacts END,
+      ratios = CASE WHEN p_data ? 'ratios' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'ratios') = 'array' THEN ARRAY(SELECT e.e::double precision FROM pg_catalog.jsonb_array_elements_text(p_data -> 'ratios') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.ratios END,
+      moments = CASE WHEN p_data ? 'moments' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'moments') = 'array' THEN ARRAY(SELECT e.e::timestamp with time zone FROM pg_catalog.jsonb_array_elements_text(p_data -> 'moments') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.moments END,
+      days = CASE WHEN p_data ? 'days' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'days') = 'array' THEN ARRAY(SELECT e.e::date FROM pg_catalog.jsonb_array_elements_text(p_data -> 'days') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.days END,
+      refs = CASE WHEN p_data ? 'refs' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'refs') = 'array' THEN ARRAY(SELECT e.e::uuid FROM pg_catalog.jsonb_array_elements_text(p_data -> 'refs') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.refs END,
+      text_or = CASE WHEN p_data ? 'textOr' THEN p_data ->> 'textOr' ELSE t.text_or END,
+      flag_or = CASE WHEN p_data ? 'flagOr' THEN (p_data ->> 'flagOr')::boolean ELSE t.flag_or END,
+      large_or = CASE WHEN p_data ? 'largeOr' THEN (p_data ->> 'largeOr')::bigint ELSE t.large_or END,
+      exact_or = CASE WHEN p_data ? 'exactOr' THEN (p_data ->> 'exactOr')::numeric ELSE t.exact_or END,
+      ratio_or = CASE WHEN p_data ? 'ratioOr' THEN (p_data ->> 'ratioOr')::double precision ELSE t.ratio_or END,
+      words_or = CASE WHEN p_data ? 'wordsOr' THEN CASE WHEN pg_catalog.jsonb_typeof(p_data -> 'wordsOr') = 'array' THEN ARRAY(SELECT e.e FROM pg_catalog.jsonb_array_elements_text(p_data -> 'wordsOr') WITH ORDINALITY AS e(e, n) ORDER BY e.n) END ELSE t.words_or END,
+      document_or = CASE WHEN p_data ? 'documentOr' THEN NULLIF(p_data -> 'documentOr', 'null') ELSE t.document_or END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.type_sample_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.samples', 'update', 'type_sample', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.type_sample_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) IS '[pgsync model=samples hash=0908422e37358466]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_update(text, jsonb) IS '[pgsync model=samples hash=c96cdc142229ac29]';
 
 -- function pgsync_generated.type_sample_delete(text)
 -- Deletes a row of samples. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -3546,18 +3741,31 @@ CREATE OR REPLACE FUNCTION pgsync_generated.type_sample_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.samples AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.samples AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.type_sample_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.samples', 'delete', 'type_sample', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.type_sample_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_delete(text) IS '[pgsync model=samples hash=e98f39319dc30bcd]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_delete(text) IS '[pgsync model=samples hash=3a2ff035e90924bd]';
 
 -- function pgsync_generated.type_sample_lock(text, boolean)
 -- Locks a row of samples until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -4051,8 +4259,8 @@ COMMENT ON FUNCTION pgsync_generated.watch_check(jsonb) IS '[pgsync model=watche
 
 -- function pgsync_generated.watch_create(text, jsonb)
 -- Creates a row of watches. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as watch_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as watch_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.watch_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -4109,7 +4317,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.watches AS t (
     organization_id,
     id,
@@ -4128,18 +4337,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.watches', 'create', 'watch', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.watch_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=fb869350aba37038]';
+COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=734d296f83977117]';
 
 -- function pgsync_generated.watch_update(text, jsonb)
 -- Updates the given fields of a row of watches. Returns updated, or missing.
--- Raises: as watch_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as watch_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.watch_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -4150,27 +4363,39 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.watch_check(p_data);
-  UPDATE public.watches AS t
-  SET
-    watcher_id = CASE WHEN p_data ? 'watcherId' THEN (p_data ->> 'watcherId')::integer ELSE t.watcher_id END,
-    workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.watches AS t
+    SET
+      watcher_id = CASE WHEN p_data ? 'watcherId' THEN (p_data ->> 'watcherId')::integer ELSE t.watcher_id END,
+      workspace_id = CASE WHEN p_data ? 'workspace_id' THEN p_data ->> 'workspace_id' ELSE t.workspace_id END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.watch_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.watches', 'update', 'watch', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.watch_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_update(text, jsonb) IS '[pgsync model=watches hash=fc342dc22d08ea4f]';
+COMMENT ON FUNCTION pgsync_generated.watch_update(text, jsonb) IS '[pgsync model=watches hash=2fe06e7613b4ef4a]';
 
 -- function pgsync_generated.watch_delete(text)
 -- Deletes a row of watches. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.watch_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -4179,18 +4404,31 @@ CREATE OR REPLACE FUNCTION pgsync_generated.watch_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.watches AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.watches AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.watch_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.watches', 'delete', 'watch', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.watch_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_delete(text) IS '[pgsync model=watches hash=138582a8c8b31e6a]';
+COMMENT ON FUNCTION pgsync_generated.watch_delete(text) IS '[pgsync model=watches hash=e3f98d01ce75e5f8]';
 
 -- function pgsync_generated.watch_lock(text, boolean)
 -- Locks a row of watches until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.
@@ -4491,8 +4729,8 @@ COMMENT ON FUNCTION pgsync_generated.workspace_check(jsonb) IS '[pgsync model=wo
 
 -- function pgsync_generated.workspace_create(text, jsonb)
 -- Creates a row of workspaces. Returns created, or exists when there is a row with this id, which is left as it is.
--- Raises: as workspace_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; the table's
--- own constraints.
+-- Raises: as workspace_check; PS103 for a required field that is missing; PS106 for an id that the key's type does not take; PS410 for a row
+-- that a trigger or rule keeps from being written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.workspace_create(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -4549,7 +4787,8 @@ BEGIN
   ) THEN
     RETURN 'exists';
   END IF;
-  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which.
+  -- Something else is in the way: a value that is taken or, where the id alone is the key, somebody else's row. Postgres says which. A trigger or
+  -- rule says nothing.
   INSERT INTO public.workspaces AS t (
     organization_id,
     id,
@@ -4568,18 +4807,22 @@ BEGIN
     pg_catalog.statement_timestamp(),
     pgsync.participant_id()
   );
-  RETURN 'created';
+  IF FOUND THEN
+    RETURN 'created';
+  END IF;
+  RETURN pgsync_private.unwritten('public.workspaces', 'create', 'workspace', p_id, true);
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=9e7f16db8e32f6fd]';
+COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=df9f394c0daed03e]';
 
 -- function pgsync_generated.workspace_update(text, jsonb)
 -- Updates the given fields of a row of workspaces. Returns updated, or missing.
--- Raises: as workspace_check; PS106 for an id that the key's type does not take; the table's own constraints.
+-- Raises: as workspace_check; PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being
+-- written; the table's own constraints.
 CREATE OR REPLACE FUNCTION pgsync_generated.workspace_update(p_id text, p_data jsonb)
   RETURNS text
   LANGUAGE plpgsql
@@ -4590,27 +4833,39 @@ AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
 DECLARE
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
   v_ignored := pgsync_generated.workspace_check(p_data);
-  UPDATE public.workspaces AS t
-  SET
-    name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
-    country_id = CASE WHEN p_data ? 'country_id' THEN p_data ->> 'country_id' ELSE t.country_id END,
-    updated_at = pg_catalog.statement_timestamp()
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'updated' ELSE 'missing' END;
+  LOOP
+    UPDATE public.workspaces AS t
+    SET
+      name = CASE WHEN p_data ? 'name' THEN p_data ->> 'name' ELSE t.name END,
+      country_id = CASE WHEN p_data ? 'country_id' THEN p_data ->> 'country_id' ELSE t.country_id END,
+      updated_at = pg_catalog.statement_timestamp()
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.workspace_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.workspaces', 'update', 'workspace', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'updated';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_update(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_update(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_update(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_update(text, jsonb) IS '[pgsync model=workspaces hash=c8dc416690a56a4f]';
+COMMENT ON FUNCTION pgsync_generated.workspace_update(text, jsonb) IS '[pgsync model=workspaces hash=c210fdab0532fc77]';
 
 -- function pgsync_generated.workspace_delete(text)
 -- Deletes a row of workspaces. Returns deleted, or missing.
--- Raises: PS106 for an id that the key's type does not take; 23503 when other rows refer to it.
+-- Raises: PS106 for an id that the key's type does not take; PS410 for a row that a trigger or rule keeps from being deleted; 23503 when other
+-- rows refer to it.
 CREATE OR REPLACE FUNCTION pgsync_generated.workspace_delete(p_id text)
   RETURNS text
   LANGUAGE plpgsql
@@ -4619,18 +4874,31 @@ CREATE OR REPLACE FUNCTION pgsync_generated.workspace_delete(p_id text)
   SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_variable -- columns of the table are written with its alias, and may have any name
+DECLARE
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
+  v_is_locked boolean := false;
 BEGIN
-  DELETE FROM public.workspaces AS t
-  WHERE t.organization_id = pgsync.organization_id()
-    AND t.id = p_id;
-  RETURN CASE WHEN FOUND THEN 'deleted' ELSE 'missing' END;
+  LOOP
+    DELETE FROM public.workspaces AS t
+    WHERE t.organization_id = pgsync.organization_id()
+      AND t.id = p_id;
+    EXIT WHEN FOUND;
+    -- No such row, or a trigger or rule keeps it from being written: once it is locked, a second attempt tells which. What triggers were given
+    -- is over: names below are ours again.
+    v_ignored := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF v_is_locked OR NOT pgsync_generated.workspace_lock(p_id, true) THEN
+      RETURN pgsync_private.unwritten('public.workspaces', 'delete', 'workspace', p_id, v_is_locked);
+    END IF;
+    v_is_locked := true;
+  END LOOP;
+  RETURN 'deleted';
 END
 $function$;
 
 ALTER FUNCTION pgsync_generated.workspace_delete(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_delete(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_delete(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_delete(text) IS '[pgsync model=workspaces hash=21a4e20fd72a981d]';
+COMMENT ON FUNCTION pgsync_generated.workspace_delete(text) IS '[pgsync model=workspaces hash=6e8bbacad7573adf]';
 
 -- function pgsync_generated.workspace_lock(text, boolean)
 -- Locks a row of workspaces until the end of the transaction, against writers and, if p_exclusive, against sharers. False: there is no such row for the caller.

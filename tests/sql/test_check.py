@@ -117,7 +117,7 @@ def findings(database: Database) -> list[Finding]:
             "notice",
             "guarded",
             "trigger touch runs before each row",
-            "must not return NULL, nor change id or account_id",
+            "must not return NULL (the commit is refused then), nor change id or account_id",
         ),
         ("notice", "guarded", "trigger later runs as pgsync_writer", "ALTER FUNCTION public.touch() SECURITY DEFINER"),
         ("warning", "guarded", "other tables inherit from it", "NO INHERIT"),
