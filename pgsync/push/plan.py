@@ -188,6 +188,13 @@ def _steps(bundle: Bundle, installed: Installed, tables: Tables, altered: Altera
         activation = Step("activate this version", bundle.activation(), undo="push the version before")
         after = [s for s in steps if s.stage is Stage.AFTER]
         steps = [s for s in steps if s.stage is not Stage.AFTER] + [activation] + after
+        # As soon as there is what it calls, which is no later than anything that changes a table.
+        first = max((n + 1 for n, s in enumerate(steps) if s in runtime or s.stage is Stage.BEFORE), default=0)
+        if installed.definition_hash and (
+            steps[first] is not activation or bundle.definition_hash != installed.definition_hash
+        ):
+            look = Step("note the tables as they are", sqlfiles.read("push/look.sql"), undo="none needed")
+            steps.insert(first, look)
     yield from steps
 
 

@@ -578,7 +578,7 @@ class Feed:
         if schema is not None:  # anybody may write under our prefix
             self._grouper.schema = schema
             self._set_schema(schema)
-            self._must_look = True  # a push may have changed who sees which rows
+            self._must_look = True  # for what the push has left to the next look
             self._due.set()
             log.emit(Event.SCHEMA_ACTIVATED, version=version, hash=schema.hash, models=len(schema.models))
 

@@ -59,6 +59,8 @@ SELECT NOT EXISTS (SELECT FROM pgsync_private.migration AS m WHERE m.name = {{ m
 \endif
 
 
+-- What was done to tables before this is told apart from what follows.
+SELECT pgsync_private.look_at_tables();
 {% include "bundle/tables.sql" %}
 
 

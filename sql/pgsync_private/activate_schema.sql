@@ -1,5 +1,5 @@
 -- Makes a schema the active version, in the transaction of the push that has just installed it, and tells everybody:
--- the stream by a message at exactly this place of the log, gateways by a notification.
+-- the stream by messages at exactly this place of the log, which models have to be loaded anew included, gateways by a notification.
 -- p_objects: [{"model", "kind", "identity", "hash"}, ..], everything that is now installed for the schema.
 -- Returns the number of the version, which is a new one unless the same definition is active already. For administrators only.
 CREATE OR REPLACE FUNCTION pgsync_private.activate_schema(
@@ -17,6 +17,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.activate_schema(
 AS $function$
 DECLARE
   v_version integer;
+  v_before jsonb;
 BEGIN
   DELETE FROM pgsync_private.installed_object AS o
   WHERE o.kind NOT IN ('runtime', 'table'); -- tables were recorded here before their comments told
@@ -37,12 +38,15 @@ BEGIN
     AND s.hash = p_hash
     AND s.definition_hash = p_definition_hash;
   IF FOUND THEN
+    PERFORM pgsync_private.look_at_tables();
     RETURN v_version;
   END IF;
 
   UPDATE pgsync_private.schema_version AS s
   SET state = 'retired'
-  WHERE s.state = 'active';
+  WHERE s.state = 'active'
+  RETURNING s.models
+  INTO v_before;
   SELECT COALESCE(pg_catalog.max(s.version), 0) + 1
   INTO v_version
   FROM pgsync_private.schema_version AS s;
@@ -51,6 +55,8 @@ BEGIN
   DELETE FROM pgsync_private.schema_proposal AS p
   WHERE p.hash = p_hash;
 
+  -- The stream goes by the models of before up to the end of this transaction.
+  PERFORM pgsync_private.look_at_tables(COALESCE(v_before, '[]'));
   PERFORM pg_catalog.pg_logical_emit_message(
     true,
     'pgsync',

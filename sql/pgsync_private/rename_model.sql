@@ -59,6 +59,9 @@ AS $function$
       FROM pg_catalog.unnest(c.operations) AS o(o)
       WHERE o.o LIKE p_grant_before || '.%'
     );
+  DELETE FROM pgsync_private.table_state AS s -- of a model that had the name once
+  WHERE s.model_key = p_key_now
+    AND p_key_before <> p_key_now;
   UPDATE pgsync_private.table_state AS s
   SET model_key = p_key_now
   WHERE s.model_key = p_key_before;

@@ -23,6 +23,7 @@ NOT_OF_THE_SCHEMA = (  # tables that say when something was done
     "--exclude-table-data=pgsync_private.migration",
     "--exclude-table-data=pgsync_private.schema_version",
     "--exclude-table-data=pgsync_private.setting",
+    "--exclude-table-data=pgsync_private.table_state",
 )
 
 

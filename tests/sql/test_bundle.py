@@ -22,6 +22,7 @@ NOT_WHEN = (  # tables that say when something was done, and rows
     "--exclude-table-data=pgsync_private.migration",
     "--exclude-table-data=pgsync_private.schema_version",
     "--exclude-table-data=pgsync_private.setting",
+    "--exclude-table-data=pgsync_private.table_state",
     "--exclude-table-data=pgsync_private.installed_object",
     "--exclude-table-data=pgsync_private.change*",
     "--exclude-table-data=pgsync_private.audit_seal",
