@@ -57,6 +57,7 @@ _WRITE: Final = [
     *_BODY,
     *_READ,
     "idempotency_key_too_long",
+    "mutate_create_unknown_model",
     "server_execute_unknown_model",
     "commit_operation_action_required",
     "commit_operation_invalid",

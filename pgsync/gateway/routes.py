@@ -17,7 +17,7 @@ import psycopg
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from pgsync import errors, wire
 from pgsync.errors import PgsyncError
@@ -45,6 +45,8 @@ _DOCS_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
 }
 _ANY: Final = ""  # no path has an empty segment where a route has a name
+LINE_BYTES: Final = 64 << 10  # a handshake names up to 200 groups in its address
+FIELD_BYTES: Final = 32 << 10  # tokens of identity providers that list what somebody is in
 
 
 class Routes:
@@ -94,7 +96,13 @@ class Routes:
 
     def server(self) -> web.Server:
         """The aiohttp server that answers with these routes."""
-        return web.Server(self._serve, request_factory=self._make_request, access_log=None)
+        return web.Server(
+            self._serve,
+            request_factory=self._make_request,
+            access_log=None,
+            max_line_size=LINE_BYTES,
+            max_field_size=FIELD_BYTES,
+        )
 
     def _make_request(
         self,
@@ -152,6 +160,12 @@ class Routes:
             )
             too_large.__cause__ = error
             return self._refuse(request, request_id, too_large)
+        except RequestPayloadError as error:
+            unreadable = PgsyncError("invalid_body", "the body is not what its Content-Encoding and length say")
+            unreadable.__cause__ = error
+            response = self._refuse(request, request_id, unreadable)
+            response.force_close()  # nobody knows where the next request begins
+            return response
         except psycopg.Error as error:
             return self._refuse(request, request_id, PgsyncError.of_database(error), cause=error)
         except DatabaseUnavailableError as error:

@@ -1,6 +1,6 @@
 -- Stores a credential for a key that the caller has made; only its SHA-256 (hex) is handed over.
 -- p_request: keyHash, keyKind (sk, rk, ek, pk), organizationId, participantKind, participantId; optional: operations
--- (empty: everything, for pk: *.read; claim.preempt among them is kept apart),
+-- (empty: everything, for pk: *.read; claim.preempt among them is kept apart; models by typename, key or table),
 -- syncGroups (default: the organization's and the participant's own, and what memberships grant), expiresAt, label, userMeta,
 -- onBehalfOf {"kind", "id"}, id.
 -- Raises: PS101 for a missing or wrong member. For administrators: no EXECUTE for the gateway.
@@ -15,7 +15,8 @@ AS $function$
 DECLARE
   v_credential pgsync_private.credential;
   v_missing text;
-  v_requested text[] := COALESCE(pgsync_private.texts_of(p_request -> 'operations'), ARRAY[]::text[]);
+  v_requested text[] := COALESCE(
+    pgsync_private.named_operations(pgsync_private.texts_of(p_request -> 'operations')), ARRAY[]::text[]);
   v_operations text[] := pg_catalog.array_remove(v_requested, 'claim.preempt');
   v_problem jsonb;
 BEGIN

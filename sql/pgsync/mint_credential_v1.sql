@@ -4,6 +4,7 @@
 -- participantId (default: the minter's), exactly one of operations, activeSchemaOperations (verbs) and controlPlaneOnly for ek,
 -- operations or wideScope for rk, syncGroups (default: the organization's, the participant's and its teams'), teamIds, ttlSeconds
 -- (default 900), userMeta, label, organizationId, onBehalfOf {"kind", "id"}. Among operations may be claim.preempt, which is kept apart.
+-- Operations name models by typename, key or table; they are kept by typename.
 -- A session never does more than its minter: operations, groups, organization, whom it acts for, and it never outlives it.
 -- Answer: {"outcome": "minted", "credential": as authenticate_v1} or {"outcome": "refused", "error"}: server_side_only,
 -- organization_mismatch, invalid_participant_kind, invalid_body, invalid_sync_group, narrow_scope_required, wide_scope_forbidden,
@@ -23,7 +24,7 @@ DECLARE
   v_kind text := p_request ->> 'participantKind';
   v_participant text;
   v_organization text;
-  v_requested text[] := pgsync_private.requested_operations(p_request);
+  v_requested text[] := pgsync_private.named_operations(pgsync_private.requested_operations(p_request));
   v_operations text[] := pg_catalog.array_remove(v_requested, 'claim.preempt');
   v_preempt boolean := COALESCE('claim.preempt' = ANY (v_requested), false);
   v_groups text[] := pgsync_private.texts_of(p_request -> 'syncGroups');

@@ -25,7 +25,7 @@ BEGIN
   END IF;
   IF p_model IS NULL THEN
     RETURN pg_catalog.jsonb_build_object(
-      'code', 'server_execute_unknown_model',
+      'code', CASE p_action WHEN 'create' THEN 'mutate_create_unknown_model' ELSE 'server_execute_unknown_model' END,
       'message', pgsync_private.unknown_model(p_operation ->> 'model'),
       'model', p_operation ->> 'model',
       'param', 'model');

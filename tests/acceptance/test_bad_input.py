@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from typing import Any
 
@@ -78,12 +79,12 @@ async def test_id_of_another_type(client: Client, model: str, row_id: str) -> No
 
 
 async def test_unknown_model_names_itself_and_the_command_that_pushes_it(client: Client) -> None:
-    for reply in (
-        await client.create("widgets", "a", {}),
-        await client.update("widgets", "a", {}),
-        await client.delete("widgets", "a"),
+    for reply, code in (
+        (await client.create("widgets", "a", {}), "mutate_create_unknown_model"),
+        (await client.update("widgets", "a", {}), "server_execute_unknown_model"),
+        (await client.delete("widgets", "a"), "server_execute_unknown_model"),
     ):
-        assert reply.error[:2] == (400, "server_execute_unknown_model")
+        assert reply.error[:2] == (400, code)
         assert "widgets" in reply.json["message"]
         assert "pgsync push" in reply.json["message"]
     for path in ("/api/v1/models/widgets", "/api/v1/models/widgets/a"):
@@ -142,7 +143,7 @@ async def test_read_only_model_is_not_written(client: Client) -> None:
         ({"operations": [{"action": "merge", "model": "tasks", "id": "1"}]}, "commit_operation_unsupported", None),
         ({"operations": [{"action": "create", "model": "tasks"}]}, "model_identifier_missing", "operations[0].id"),
         ({"operations": [{"action": "create", "model": "tasks", "id": "1", "x": 1}]}, "commit_operation_invalid", None),
-        ({"operations": [{"action": "create", "model": "widgets", "id": "1"}]}, "server_execute_unknown_model", None),
+        ({"operations": [{"action": "create", "model": "widgets", "id": "1"}]}, "mutate_create_unknown_model", None),
         ({"operations": [{"action": "delete", "model": "tasks", "id": "1"}] * 501}, "commit_too_many_operations", None),
         ({"extra": 1, "operations": []}, "invalid_body", "extra"),
     ],
@@ -194,6 +195,44 @@ async def test_body_beyond_the_limit(world: World, client: Client) -> None:
     body = b'{"id":"a","data":{"title":"' + b"x" * (9 * 1024 * 1024) + b'"}}'
     reply = await client.call("POST", TASKS, io.BytesIO(body))
     assert reply.error[:2] == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_body_that_is_not_in_the_encoding_that_it_names(client: Client, encoding: str) -> None:
+    reply = await client.call("POST", TASKS, b'{"data":{"title":"x"},"id":"a"}', Content_Encoding=encoding)
+    assert reply.error[:2] == (400, "invalid_body")
+    assert reply.headers["Connection"] == "close"
+    assert await client.row("tasks", "a") is None
+
+
+async def test_compressed_body_is_read(client: Client) -> None:
+    body = gzip.compress(b'{"data":{"title":"x"},"id":"a"}')
+    assert (await client.call("POST", TASKS, body, Content_Encoding="gzip")).status == 200
+    assert (await client.row("tasks", "a"))["title"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/auth/identity", None, 200),
+        ("GET", f"{TASKS}/a", None, 200),
+        ("POST", TASKS, {"data": {"title": "x"}, "id": "a"}, 200),
+        ("POST", "/api/v1/commits", {"track": [{"model": "tasks", "id": "a"}]}, 200),
+        ("GET", "/api/v1/commits", None, 200),
+        ("GET", "/api/v1/commits/k", None, 200),
+        ("GET", "/api/v1/logs", None, 200),
+        ("GET", "/api/v1/claims", None, 200),
+        ("POST", f"{TASKS}/a/claim", {}, 201),
+        ("POST", "/api/v1/claims/heartbeat", {}, 200),
+        ("DELETE", f"{TASKS}/a/claim", None, 200),
+        ("GET", "/api/v1/schema", None, 200),
+        ("GET", "/api/sync/bootstrap", None, 200),
+    ],
+)
+async def test_query_that_a_client_sends_with_every_request_is_in_nobodys_way(
+    client: Client, method: str, path: str, body: Any, status: int
+) -> None:
+    assert (await client.call(method, f"{path}?trace=on", body)).status == status
 
 
 async def test_key_that_is_too_long(client: Client) -> None:

@@ -92,6 +92,24 @@ async def test_user_session_is_minted_with_the_contracts_answer(world: World) ->
     assert identity["authority"]["operations"] == ["project.read"]
 
 
+async def test_grants_name_models_in_any_of_their_spellings(world: World) -> None:
+    operations = ["tasks.read", "Task.create", "PROJECTS.read", "later.read", "*.delete"]
+    answer = await mint(world.client(), operations=operations)
+    kept = ["task.read", "task.create", "project.read", "later.read", "*.delete"]
+    assert answer["scope"]["operations"] == kept
+    session = world.with_key(answer["token"])
+    assert (await session.get("/api/auth/identity")).json["authority"]["operations"] == kept
+    assert (await session.create("tasks", "t1", {"title": "x"})).status == 200
+    assert (await session.row("tasks", "t1"))["title"] == "x"
+    assert (await session.get("/api/v1/models/projects")).status == 200
+    denied(await session.update("tasks", "t1", {"priority": 1}), "task.update")
+    by_hand = world.client(kind="rk", participant="hand", operations=["projects.create"])
+    assert (await by_hand.create("projects", "p1", {"name": "x"})).status == 200
+    limited = world.client(operations=["tasks.read"])
+    body = {"participantKind": "agent", "participantId": "b", "operations": ["tasks.update"]}
+    denied(await limited.call("POST", CAPABILITIES, body), "task.update")
+
+
 async def test_wide_session_for_the_live_client(world: World) -> None:
     body = {"participantKind": "system", "wideScope": True, "ttlSeconds": 3600}
     reply = await world.client().call("POST", CAPABILITIES, body)

@@ -307,6 +307,15 @@ async def test_bootstrap_over_the_socket_goes_on_where_its_snapshot_ends(client:
 # --- subscriptions and the rest -----------------------------------------------------------------------------------
 
 
+async def test_handshake_names_two_hundred_groups(world: World) -> None:
+    groups = [f"workspace:{number:03}{'x' * 61}" for number in range(200)]
+    client = world.client(syncGroups=groups)
+    async with client.socket(*groups) as socket:
+        await socket.sync()
+        await socket.send("update_subscription", {"syncGroups": groups})
+        assert await socket.wait_for("subscription_ack") == {"success": True, "syncGroups": groups}
+
+
 async def test_subscription_decides_what_arrives_and_is_acknowledged_in_order(client: Client) -> None:
     async with client.socket() as socket:
         await socket.sync()

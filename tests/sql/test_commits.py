@@ -129,7 +129,7 @@ def test_batch_of_five_hundred_with_a_wrong_last_one_leaves_nothing(tasks: World
     assert refused(ada.commit(*good, create("last", name=None))).code == "23502"
     assert refused(ada.commit(*good, update("nowhere", name="x"))).code == "mutate_update_entity_not_found"
     assert refused(ada.commit(*good, create("t", "tasks"))).code == "PS104"
-    assert refused(ada.commit(*good, create("x", "nothing"))).code == "server_execute_unknown_model"
+    assert refused(ada.commit(*good, create("x", "nothing"))).code == "mutate_create_unknown_model"
     assert state(tasks) == before
     assert ok(ada.commit(*good, create("last")))["ops"] == 500
     assert tasks.sql("SELECT count(*) FROM projects") == [500]
@@ -408,7 +408,7 @@ def test_model_goes_by_key_typename_and_table_in_any_case(tasks: World) -> None:
     ada = tasks.caller()
     for n, name in enumerate(("projects", "Project", "PROJECT", "project")):
         ok(ada.create(name, f"p{n}", {"name": "x"}))
-    assert refused(ada.create("project_", "p9", {"name": "x"})).code == "server_execute_unknown_model"
+    assert refused(ada.create("project_", "p9", {"name": "x"})).code == "mutate_create_unknown_model"
 
 
 def test_model_that_clients_may_not_write_is_refused(wide: World) -> None:
