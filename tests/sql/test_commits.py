@@ -6,6 +6,7 @@ import json
 import threading
 from typing import Any
 
+import psycopg
 import pytest
 
 from pgsync import names
@@ -210,6 +211,37 @@ def test_batch_of_commits_answers_each_by_itself(tasks: World) -> None:
         ("acme", "p2", "A"),
         ("globex", "p2", "E"),
     ]
+
+
+LIMITED = """
+CREATE FUNCTION keep_few() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT count(*) FROM public.projects WHERE organization_id = NEW.organization_id) > 1 THEN
+    RAISE 'one project is enough' USING ERRCODE = 'check_violation';
+  END IF;
+  RETURN NULL;
+END
+$$;
+CREATE CONSTRAINT TRIGGER keep_few AFTER INSERT ON projects DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION keep_few();
+"""
+
+
+def test_deferred_trigger_judges_the_rows_of_the_commit_that_it_belongs_to(tasks: World) -> None:
+    tasks.sql(LIMITED)
+    ada, rival = tasks.caller(), tasks.caller("rival", "bob")
+    ok(ada.create("projects", "p1", {"name": "first"}))
+    assert refused(ada.create("projects", "p2", {"name": "second"})).code == "23514"
+    items = [
+        {"identity": json.loads(who.identity), "key": new_key(), "action": "create", "model": "projects", "id": row_id}
+        | {"body": {"data": {"name": "n"}}}
+        for who, row_id in ((ada, "p2"), (rival, "p3"))
+    ]
+    with pytest.raises(psycopg.Error) as apart:
+        ada.connection.execute("SELECT pgsync.commit_batch_v1(%s)", [json.dumps(items)])
+    assert apart.value.sqlstate == "PS901"
+    tasks.sql("DROP TRIGGER keep_few ON projects")
+    ada.connection.execute("SELECT pgsync.commit_batch_v1(%s)", [json.dumps(items)])
 
 
 # --- organizations ----------------------------------------------------------------------------------------------------
