@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, Self, cast, get_args
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgsync import names
 
@@ -188,7 +188,8 @@ def variable(name: str) -> str:
 def admin_url(given: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
     """The connection string of a role that may create objects, for commands but serve. Raises ConfigError without one.
 
-    Its text is not repeated: it may hold a password.
+    Its text is not repeated: it may hold a password. Names are looked up among Postgres's own only: what somebody else
+    has put into `public` must not run with an administrator's rights.
     """
     found = given or environment.get(ADMIN_VARIABLE)
     if not found:
@@ -197,7 +198,8 @@ def admin_url(given: str | None = None, environment: Mapping[str, str] = os.envi
             " such as postgresql://postgres@localhost/app"
         )
     try:
-        return make_conninfo(found, client_encoding="UTF8")  # whatever the database's own is
+        options = f"{conninfo_to_dict(found).get('options') or ''} -c search_path=pg_catalog,pg_temp".strip()
+        return make_conninfo(found, options=options, client_encoding="UTF8")  # whatever the database's own is
     except ProgrammingError:
         raise ConfigError(
             f"{ADMIN_VARIABLE} (--database-url) is no connection string; give one such as"

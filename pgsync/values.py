@@ -233,7 +233,7 @@ def row_encoder(model: Model, columns: Sequence[str] | None = None) -> RowEncode
             elif value is not UNCHANGED:
                 try:
                     parts.append(name + convert(value))
-                except ValueError:
+                except (ValueError, IndexError):  # the latter for an empty text
                     parts.append(name + as_text(value))
         return b"{%b}" % b",".join(parts)
 

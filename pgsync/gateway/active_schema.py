@@ -7,6 +7,7 @@ unknown model asks the database itself: whoever pushes and then calls meets the 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from pgsync import wire
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.query import ModelReader
-from pgsync.models import EMPTY, ActiveSchema, Model, active_schema_from_json
+from pgsync.models import EMPTY, ActiveSchema, Kind, Model, active_schema_from_json
 
 _T = TypeVar("_T")
 _GONE = (
@@ -28,7 +29,8 @@ _GONE = (
     psycopg.errors.FeatureNotSupported,  # "cached plan must not change result type": a column has another one
 )
 _SCHEMA = Statement(b"SELECT pgsync.schema_v1()", b"schema_v1")
-_VERSION = Statement(b"SELECT pgsync.schema_v1() ->> 'version'", b"schema_v1_version")
+_VERSION = Statement(b"SELECT pgsync.schema_v1() ->> 'version'::text", b"schema_v1_version")
+_NAMESPACE = re.compile(r'((?:"(?:[^"]|"")*"|[^".])+)\.')
 
 
 class ServedSchema:
@@ -49,6 +51,21 @@ class ServedSchema:
     def edge_kinds(self) -> frozenset[str]:
         """The kinds of the sync groups that memberships can grant."""
         return frozenset(model.grants.kind for model in self.current.models if model.grants is not None)
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where the operators of the fields' types are, besides Postgres's own, as SQL names them.
+
+        In no other: an operator there that fits a type of Postgres better than Postgres's own would be run as the
+        gateway. A domain over such a type may be elsewhere than the type, which is then where extensions usually are.
+        """
+        found = {
+            match[1]
+            for model in self.current.models
+            for field in model.fields
+            if field.kind is Kind.TEXT and field.enum_values is None and (match := _NAMESPACE.match(field.sql_type))
+        }
+        return tuple(sorted(found | {"public"})) if found else ()
 
     def offer(self, schema: ActiveSchema) -> None:
         """Takes a schema if it is newer than the one held."""

@@ -133,7 +133,12 @@ async def serve(
 
     `receive_schema` takes what comes over `POST /api/schema`; without it that route refuses.
     """
-    reads = Database(config.database_url, size=config.read_pool_size, application_name="pgsync gateway reads")
+    reads = Database(
+        config.database_url,
+        size=config.read_pool_size,
+        application_name="pgsync gateway reads",
+        namespaces=(),
+    )
     writes = Database(
         config.database_url,
         size=config.write_pool_size,
@@ -145,6 +150,7 @@ async def serve(
         stack.push_async_callback(writes.close)
         await reads.check_role()
         schema = ServedSchema(reads)
+        schema.on_changed(lambda: reads.look_in(schema.namespaces))
         await schema.refresh()
         feed = Feed(
             config.listener_url,

@@ -132,11 +132,15 @@ class Bootstrap:
         if None in parts:
             return None
         deltas = b"[" + b",".join(part for part in parts if part) + b"]"
+        try:
+            count = len(orjson.loads(deltas))
+        except orjson.JSONDecodeError:
+            return None  # Postgres takes documents for JSON that we cannot read: numbers beyond a double, any depth
         return b"".join(
             (
                 b'{"type":"partial","lastSyncId":%d,"models":{},"deltas":' % position,
                 deltas,
-                b',"deltaCount":%d' % len(orjson.loads(deltas)),
+                b',"deltaCount":%d' % count,
                 self._ending(),
             )
         )

@@ -24,12 +24,15 @@ from pgsync.stream.feed import Feed
 
 CONFIRM_SECONDS: Final = 5.0
 
+# Each operand has its type, so that only Postgres's own operator fits: this session's search_path is what deferred
+# triggers of the application need.
 _COMMIT = Statement(
-    b'SELECT pgsync.commit_v1($1::jsonb, $2::text, $3::jsonb || \'{"route": "commits"}\', $4::jsonb)', b"commit_v1"
+    b'SELECT pgsync.commit_v1($1::jsonb, $2::text, $3::jsonb || \'{"route": "commits"}\'::jsonb, $4::jsonb)',
+    b"commit_v1",
 )
 _COMMIT_FRAME = Statement(
     b"SELECT pgsync.commit_v1($1::jsonb, $2::text,"
-    b" (($3::jsonb -> 'payload') - 'clientTxId') || '{\"route\": \"websocket\"}', $4::jsonb)",
+    b" (($3::jsonb -> 'payload'::text) - 'clientTxId'::text) || '{\"route\": \"websocket\"}'::jsonb, $4::jsonb)",
     b"commit_v1_frame",
 )
 _DIAGNOSE = Statement(b"SELECT pgsync.diagnose_v1($1::text, $2::jsonb #> $3::text[])", b"diagnose_v1")

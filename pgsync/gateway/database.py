@@ -6,6 +6,7 @@ Reads and writes have a pool each, so that writers who wait for a row lock never
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,9 +23,18 @@ from pgsync.values import SESSION_OPTIONS
 
 _RETRIES: Final = 3
 _RECONNECT_SECONDS: Final = 1.0
+# What the functions and policies need, whatever somebody has set for the database or the role.
+_NEEDED: Final = r"-c default_transaction_isolation=read\ committed -c row_security=on"
 _ROLE_CHECK = Statement(
     b"SELECT r.rolname, r.rolsuper, r.rolbypassrls FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user"
 )
+
+
+def _path(namespaces: Sequence[str]) -> str:
+    """The option that sets a search_path: Postgres's own names first, temporary ones last."""
+    path = ",".join(("pg_catalog", *namespaces, "pg_temp"))
+    escaped = re.sub(r"[\\\s]", r"\\\g<0>", path)
+    return f"-c search_path={escaped}"
 
 
 class DatabaseUnavailableError(Exception):
@@ -40,6 +50,8 @@ class Database:
 
     `wait_seconds` bounds the wait for a free connection and `max_waiting` the number of those who wait; beyond either
     the request fails with DatabaseUnavailableError instead of joining a line that only grows. A timeout of 0 is none.
+    `namespaces` are where names of types and operators are looked up besides Postgres's own; None: where the role's
+    `search_path` says.
     """
 
     def __init__(
@@ -52,16 +64,19 @@ class Database:
         lock_timeout_seconds: float = 0.0,
         wait_seconds: float = 10.0,
         max_waiting: int = 1000,
+        namespaces: Sequence[str] | None = None,
     ) -> None:
         timeouts = {"statement_timeout": statement_timeout_seconds, "lock_timeout": lock_timeout_seconds}
         limits = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in timeouts.items())
         # The session settings fix the text form of every value (`pgsync.values`); the operator's own go first.
-        options = f"{conninfo_to_dict(conninfo).get('options') or ''} {SESSION_OPTIONS} {limits}".strip()
+        self._options = (
+            f"{conninfo_to_dict(conninfo).get('options') or ''} {SESSION_OPTIONS} {_NEEDED} {limits}".strip()
+        )
         self._conninfo = conninfo
         self._settings = {
             "autocommit": True,
             "application_name": application_name,
-            "options": options,
+            "options": self._options if namespaces is None else f"{self._options} {_path(namespaces)}",
             "client_encoding": "UTF8",  # whatever the database's own is
         }
         self._size = size
@@ -97,6 +112,14 @@ class Database:
     def stats(self) -> dict[str, int]:
         """What psycopg's pool counts: pool_size, pool_available, requests_waiting, .. ."""
         return self._pool.get_stats()
+
+    def look_in(self, namespaces: Sequence[str]) -> None:
+        """Has names looked up in these namespaces from now on, by connections that are made anew."""
+        options = f"{self._options} {_path(namespaces)}"
+        if options != self._settings["options"]:
+            self._settings["options"] = options
+            if not self._pool.closed:
+                self._return(self._pool.drain())
 
     async def check_role(self) -> str:
         """The name of the role the pool connects as. Raises UnsafeRoleError when it is not bound by row security."""

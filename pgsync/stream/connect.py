@@ -140,12 +140,16 @@ _CONNECTION_DEFAULTS: Final[Mapping[str, str]] = {
 }
 
 
+# Names are Postgres's own: nobody can put one before them that fits better and is run as the listener.
+_OPTIONS: Final = r"-c search_path=pg_catalog,pg_temp -c default_transaction_isolation=read\ committed"
+
+
 def with_settings(conninfo: str) -> str:
     """`conninfo` as both connections of a feed use it: with the session settings that fix the text form of every value,
     UTF-8, and limits for a server that does not answer where it has none of its own.
     """
     given = conninfo_to_dict(conninfo)
-    options = f"{given['options']} {SESSION_OPTIONS}" if given.get("options") else SESSION_OPTIONS
+    options = f"{given.get('options') or ''} {SESSION_OPTIONS} {_OPTIONS}".strip()
     return make_conninfo("", **{**_CONNECTION_DEFAULTS, **given, "options": options, "client_encoding": "UTF8"})
 
 

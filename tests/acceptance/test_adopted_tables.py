@@ -18,6 +18,8 @@ from psycopg import sql
 
 from pgsync.cli import main
 from pgsync.gateway import serve
+from pgsync.push import push
+from pgsync.schema import Field, Model, Schema
 from tests import postgres
 from tests.acceptance.conftest import Client, World, config_of, until
 
@@ -269,5 +271,58 @@ async def test_database_of_another_encoding_is_served_and_says_what_it_cannot_ho
                 listed = (await ada.get("/api/v1/models/counted?gr_e=%C3%BF")).json["data"]
                 assert [row["gr_e"] for row in listed] == ["ÿ"]
         assert database.execute("SELECT count(*) FROM totals") == [(2,)]
+    finally:
+        database.drop()
+
+
+# Operators and functions that fit better than Postgres's own what is written without a cast. Whoever may create in a
+# namespace of the gateway's search_path could run code as the gateway that way: in databases from before PostgreSQL 15,
+# every role.
+TRAPS: Final = """
+CREATE FUNCTION public.trap() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped as %'', current_user; END';
+CREATE FUNCTION public.trap(varchar, varchar) RETURNS boolean LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION public.trap(jsonb, jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT to_jsonb(public.trap())';
+CREATE FUNCTION public.trap_text(jsonb, jsonb) RETURNS text LANGUAGE sql AS 'SELECT public.trap()::text';
+CREATE FUNCTION public.pg_advisory_lock(smallint, smallint) RETURNS void LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION public.pg_advisory_lock_shared(smallint, smallint) RETURNS void LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION public.pg_advisory_unlock(smallint, smallint) RETURNS boolean LANGUAGE sql AS 'SELECT public.trap()';
+CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.trap);
+CREATE OPERATOR public.<> (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.trap);
+CREATE OPERATOR public.> (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.trap);
+CREATE OPERATOR public.~~ (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.trap);
+CREATE OPERATOR public.- (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = public.trap);
+CREATE OPERATOR public.-> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = public.trap);
+CREATE OPERATOR public.->> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = public.trap_text);
+"""
+
+
+class Word(Model, tenant="tenant", without=("createdAt", "updatedAt", "createdBy")):
+    """A model whose columns compare by operators of a type that they can be read as."""
+
+    id: str = Field(sql="character varying(20)")
+    word: str | None = Field(None, sql="character varying(20)")
+
+
+async def test_gateway_runs_nothing_that_others_put_where_names_are_looked_up(server: postgres.Server) -> None:
+    database = server.create_database()
+    try:
+        database.execute(
+            "CREATE TABLE words (id varchar(20) PRIMARY KEY, tenant text NOT NULL, word varchar(20)); " + TRAPS
+        )
+        push(database.dsn, Schema(Word))
+        async with serve(config_of(database)) as gateway, aiohttp.ClientSession() as session:
+            ada = World(gateway, database, session).client()
+            async with ada.socket() as socket:
+                await socket.sync()
+                operation = {"type": "CREATE", "model": "Word", "id": "w1", "input": {"word": "one"}}
+                await socket.send("commit", {"operations": [operation], "clientTxId": "k1"})
+                assert (await socket.wait_for("mutation_result"))["success"]
+            for query in ("word=one", 'where=["word","IN",["one","two"]]', 'where=["word","LIKE","o%25"]'):
+                listed = await ada.get(f"/api/v1/models/words?{query}")
+                assert [row["id"] for row in listed.json["data"]] == ["w1"], listed.body
+            assert (await ada.get("/api/v1/models/words/w1")).json["data"]["word"] == "one"
+            first = (await ada.get("/api/v1/models/words?limit=1&order_by=word")).json
+            assert (first["data"][0]["word"], first["has_more"]) == ("one", False)
+            assert (await ada.get("/api/sync/bootstrap")).json["models"]["Word"][0]["id"] == "w1"
     finally:
         database.drop()

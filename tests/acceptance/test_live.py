@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from pgsync.gateway import socket as socket_module
-from tests.acceptance.conftest import LIMIT_SECONDS, Client, Socket, World
+from tests.acceptance.conftest import LIMIT_SECONDS, Client, Socket, World, until
 
 TASKS = "/api/v1/models/tasks"
 
@@ -291,6 +291,20 @@ async def test_partial_bootstrap_has_the_deltas_since(client: Client) -> None:
     assert (partial["type"], partial["deltaCount"]) == ("partial", 1)
     assert partial["deltas"][0]["data"]["priority"] == 1
     assert partial["lastSyncId"] == start + 1
+
+
+async def test_document_that_only_postgres_can_read_keeps_nobody_from_bootstrapping(world: World) -> None:
+    client = world.client()
+    start = (await client.create("tasks", "t1", {"title": "x"})).json["lastSyncId"]
+    world.database.execute("INSERT INTO samples (organization_id, id, document) VALUES ('acme', 's1', '[1e400]')")
+    await until(lambda: _is_beyond(client, start), "the row is streamed")
+    reply = await client.get(f"/api/sync/bootstrap?lastSyncId={start}")
+    assert reply.status == 200, reply.body
+    assert reply.body.startswith(b'{"type":"full"')
+
+
+async def _is_beyond(client: Client, sync_id: int) -> bool:
+    return await client.head() > sync_id
 
 
 async def test_bootstrap_over_the_socket_goes_on_where_its_snapshot_ends(client: Client) -> None:

@@ -346,3 +346,13 @@ async def test_commit_whose_echo_was_lost_with_the_slot_is_confirmed_all_the_sam
         answer = receipt(await until(confirmed, "the commit is confirmed"))
         later = receipt(await client.create("tasks", "t3", {"title": "x"}))
         assert 0 < answer["lastSyncId"] < later["lastSyncId"]
+
+
+@pytest.mark.parametrize("setting", ["default_transaction_isolation = 'serializable'", "row_security = off"])
+async def test_settings_of_the_database_keep_nobody_from_writing(pushed: postgres.Database, setting: str) -> None:
+    pushed.execute(f"ALTER DATABASE {pushed.name} SET {setting}")
+    async with serve(config_of(pushed)) as gateway, aiohttp.ClientSession() as session:
+        client = World(gateway, pushed, session).client()
+        receipt(await client.create("tasks", "t1", {"title": "x"}))
+        assert (await client.row("tasks", "t1"))["title"] == "x"
+        assert (await client.call("POST", "/api/v1/models/tasks/t1/claim", {})).status == 201

@@ -43,6 +43,19 @@ async def test_statements_of_one_request_share_a_transaction_and_its_settings(po
     assert await value(pool, reading) in (None, "")
 
 
+async def test_names_are_looked_up_where_the_pool_says(database: postgres.Database) -> None:
+    path = sql("SHOW search_path")
+    opened = Database(database.dsn, size=2, wait_seconds=LIMIT_SECONDS, namespaces=())
+    try:
+        assert await value(opened, path) == "pg_catalog,pg_temp"
+        opened.look_in(('"Shop\'s \\ types"', "public"))
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while await value(opened, path) != 'pg_catalog,"Shop\'s \\ types",public,pg_temp':
+                await asyncio.sleep(0)
+    finally:
+        await opened.close()
+
+
 async def test_failed_request_undoes_itself_and_leaves_the_connection_usable(pool: Database) -> None:
     await value(pool, sql("CREATE TABLE t (n int)"), ONE)
     for begin in ([], [sql("BEGIN")]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from pgsync.config import ConfigError, GatewayConfig, admin_url
 
@@ -45,3 +46,8 @@ def test_a_password_is_not_in_the_repr() -> None:
 def test_push_without_a_database_says_which_variable() -> None:
     with pytest.raises(ConfigError, match="DATABASE_URL"):
         admin_url(None, {})
+
+
+def test_an_administrator_looks_names_up_among_postgres_own() -> None:
+    given = conninfo_to_dict(admin_url("postgresql://postgres@localhost/app?options=-c%20geqo%3Doff"))
+    assert given["options"] == "-c geqo=off -c search_path=pg_catalog,pg_temp"
