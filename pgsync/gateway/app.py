@@ -235,7 +235,7 @@ async def serve(
                 SyncReads(reads, schema, feed),
                 Credentials(writes, end_sessions=sessions.end),
                 CommitRecords(reads, feed, Premises(reads, schema, feed)),
-                Logs(reads, schema),
+                Logs(reads, schema, feed),
                 Accounts(reads, feed),
                 OpenApi(schema),
                 claims,

@@ -22,9 +22,11 @@ from pgsync.gateway.authenticate import Credential
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database
 from pgsync.gateway.handler import Handler, Segments
+from pgsync.stream.feed import Feed
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
+STORED_SECONDS: Final = 1.0  # for what was streamed before to be found
 OPERATIONS: Final[Mapping[str, str]] = {
     "create": "{I}",
     "update": "{U}",
@@ -47,9 +49,10 @@ _CURSOR = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?\Z")
 class Logs:
     """The log of changes and the log of claims as one list."""
 
-    def __init__(self, database: Database, schema: ServedSchema) -> None:
+    def __init__(self, database: Database, schema: ServedSchema, feed: Feed) -> None:
         self._database = database
         self._schema = schema
+        self._feed = feed
 
     def routes(self) -> Iterable[tuple[str, Mapping[str, Handler]]]:
         """One."""
@@ -75,6 +78,7 @@ class Logs:
             since,
             b"%d" % limit,
         )
+        await self._feed.stored(STORED_SECONDS)
         try:
             (result,) = await self._database.run([Call(_LOGS, parameters)])
         except psycopg.errors.DatetimeFieldOverflow as error:

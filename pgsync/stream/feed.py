@@ -52,6 +52,7 @@ RECENT_COMMITS: Final = 100_000
 STORED_SAMPLES: Final = 1000
 SLICE_SECONDS: Final = 0.002  # how long the stream works before others get their turn
 TABLE_REMEDY: Final = "undo it, or change the schema to match and `pgsync push` it"
+ASKED_SECONDS: Final = 0.05  # between checkpoints that somebody waits for
 _POLL_SECONDS: Final = 0.01
 _PLACE_SECONDS: Final = 0.05
 _DISAGREEMENT: Final = "PS501"
@@ -141,6 +142,7 @@ class Feed:
         self._stored_lsn = 0
         self._stored_at = time.monotonic()
         self._stored_head = -1
+        self._has_stored = asyncio.Event()
 
         # Samples
         self._unsampled = False
@@ -257,6 +259,18 @@ class Feed:
                 waiters.remove(waiter)
                 if not waiters:
                     del self._waiters[server_tx_id]
+
+    async def stored(self, timeout_seconds: float) -> None:
+        """Has the places of everything streamed so far stored, where the logs find them.
+
+        Returns all the same when that takes longer than `timeout_seconds`, or when the stream is not running.
+        """
+        head = self.head
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self._stored_head < head and self.is_connected:
+                    self._due.set()
+                    await self._has_stored.wait()
 
     def passed_over(self, server_tx_id: str) -> int | None:
         """The position at which the stream began, for a commit of before that; None for one that it will come to.
@@ -596,6 +610,7 @@ class Feed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(self._heartbeat_seconds, self._checkpoint_seconds)):
                     await self._due.wait()
+                    await asyncio.sleep(ASKED_SECONDS - (time.monotonic() - self._stored_at))
             now = time.monotonic()
             self.ring.expire()
             numberer = self._numberer
@@ -672,6 +687,8 @@ class Feed:
             self._stored.append(lsn)
             self._stored_lsn, self._stored_head = lsn, head
             self._stored_at = time.monotonic()
+            self._has_stored.set()
+            self._has_stored = asyncio.Event()
             log.emit(Event.CHECKPOINT_STORED, lsn=format_lsn(lsn), sync_id=head)
 
     def _acknowledge(self, source: Source) -> None:

@@ -20,6 +20,7 @@ CREATE OR REPLACE FUNCTION pgsync_private.log_changes(
 AS $function$
 DECLARE
   v_models jsonb;
+  v_end bigint;
   v_head bigint;
   v_place record;
   v_previous bigint;
@@ -36,9 +37,15 @@ BEGIN
   FROM pgsync_private.log_models() AS m
   WHERE (p_model IS NULL OR m.name = ANY (pgsync_private.model_names(p_model)))
     AND (NOT m.has_rule OR pgsync.participant_kind() = 'system');
+  -- A transaction may have its place before its changes are visible: the list ends before it, or who follows by a cursor would pass it.
+  SELECT COALESCE(pg_catalog.min(p.first_sync_id), 9223372036854775807)
+  INTO v_end
+  FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS x(x)
+  INNER JOIN pgsync_private.position AS p ON p.xid = x.x;
   SELECT COALESCE(pg_catalog.max(p.last_sync_id), 0)
   INTO v_head
-  FROM pgsync_private.position AS p;
+  FROM pgsync_private.position AS p
+  WHERE p.last_sync_id < v_end;
 
   IF p_after IS NULL THEN
     FOR v_place IN
@@ -48,6 +55,7 @@ BEGIN
         p.last_sync_id
       FROM pgsync_private.position AS p
       WHERE p.last_sync_id >= p.first_sync_id
+        AND p.last_sync_id <= v_head
       ORDER BY p.last_sync_id DESC
       LIMIT p_transactions
     LOOP
@@ -69,6 +77,7 @@ BEGIN
     FROM pgsync_private.position AS p
     WHERE p.last_sync_id > p_after
       AND p.last_sync_id >= p.first_sync_id
+      AND p.last_sync_id <= v_head
     ORDER BY p.last_sync_id
     LIMIT p_transactions
   LOOP

@@ -58,6 +58,37 @@ async def test_every_change_is_an_event_under_the_id_of_its_delta(client: Client
     assert {event["actor"] for event in found} == {"system:ci"}
 
 
+async def test_commit_that_was_confirmed_is_in_the_log(client: Client) -> None:
+    cursor = (await page(client))["next_cursor"]
+    for number in range(20):
+        receipt = (await client.create("tasks", f"t{number}", {"title": "x"})).json
+        found = await page(client, after=cursor)
+        assert [(event["id"], event["recordId"]) for event in found["data"]] == [(receipt["lastSyncId"], f"t{number}")]
+        assert not found["has_more"]
+        cursor = found["next_cursor"]
+
+
+async def test_log_ends_before_a_transaction_that_nobody_sees_yet(world: World, client: Client) -> None:
+    created = (await client.create("tasks", "t1", {"title": "x"})).json["lastSyncId"]
+    cursor = (await page(client))["next_cursor"]
+    with world.database.connect() as connection:
+        connection.execute("BEGIN; UPDATE tasks SET title = 'y'")
+        ((xid,),) = connection.execute("SELECT pg_current_xact_id()::text").fetchall()
+        # What a gateway stores that has read its commit from the log, where it stands a moment before others see it
+        world.database.execute(
+            "INSERT INTO pgsync_private.position (xid, first_sync_id, last_sync_id, commit_sync_ids)"
+            " VALUES (%s::text::xid8, 1000, 1000, '{}')",
+            (xid,),
+        )
+        assert [event["id"] for event in (await page(client))["data"]] == [created]
+        waiting = await page(client, after=cursor)
+        assert (waiting["data"], waiting["has_more"], waiting["next_cursor"]) == ([], False, cursor)
+        connection.execute("COMMIT")
+    (event,) = (await page(client, after=cursor))["data"]
+    assert (event["id"], event["op"]) == (1000, "update")
+    assert [event["id"] for event in (await page(client))["data"]] == [created, 1000]
+
+
 async def test_direct_sql_is_in_the_log_under_its_role(world: World, client: Client) -> None:
     world.database.execute("INSERT INTO tasks (organization_id, id, title) VALUES ('acme', 's1', 'by hand')")
     (event,) = await events(client, 1)
