@@ -93,6 +93,9 @@ class Premises:
             settled["observedSyncId"] = self._feed.head if unknown is None else unknown
         else:
             settled["observedSyncId"] = await self._sync_id_of(int(xid), commit, deadline)
+        read_xid = settled.pop("readXid", None)
+        if read_xid is not None:
+            settled["readAt"] = min(await self._began(int(read_xid)), settled["observedSyncId"])
         texts = settled.pop("currentTexts", None)
         if texts is not None:
             settled["currentValues"] = self._values(settled["target"]["model"], texts)
@@ -124,6 +127,15 @@ class Premises:
             if loop.time() >= deadline:
                 return timeline.last_sync_id_of(xid) or self._feed.head
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _began(self, xid: int) -> int:
+        """Where a transaction of the past stands, also when it changed nothing; 0 when that is forgotten."""
+        found = self._feed.timeline.last_sync_id_of(xid)
+        if found is None:
+            found = await self._feed.confirmed(f"{xid}-0", 0)
+        if found is None:
+            found = await self._stored_sync_id_of(xid, None)
+        return found or 0
 
     async def _stored_sync_id_of(self, xid: int, commit: str | None) -> int | None:
         ordinal = None if commit is None else commit.partition("-")[2].encode()

@@ -1,6 +1,6 @@
 -- What the participant tracks: tells of what has moved since (and forgets it), then remembers the entries of p_track. {"notifications": [..]},
 -- or {"refused": ..} when a tracked premise that says reject has moved and the commit has operations; tracking it again settles that.
--- A participant's own changes never count. An entry without readAt begins now.
+-- A participant's own changes never count. An entry without readAt begins now; its notification says readXid, the transaction that it began with.
 CREATE OR REPLACE FUNCTION pgsync_private.check_tracked(p_identity jsonb, p_operations integer, p_track jsonb, p_evidence jsonb)
   RETURNS jsonb
   LANGUAGE plpgsql
@@ -66,8 +66,13 @@ BEGIN
       RETURN pg_catalog.jsonb_build_object('refused', pgsync_private.stale_refusal(
         v_change, v_tracked.model_key, v_tracked.row_id, NULLIF(v_tracked.sync_group, ''), v_tracked.read_at, NULL));
     END IF;
-    v_notifications := v_notifications || pgsync_private.stale_notification(
-      v_change, v_tracked.model, v_tracked.model_key, v_tracked.row_id, NULLIF(v_tracked.sync_group, ''), NULL, v_tracked.read_at);
+    v_notifications := v_notifications || (
+      pgsync_private.stale_notification(
+        v_change, v_tracked.model, v_tracked.model_key, v_tracked.row_id, NULLIF(v_tracked.sync_group, ''), NULL, v_tracked.read_at)
+      || CASE
+        WHEN v_tracked.read_at IS NULL THEN pg_catalog.jsonb_build_object('readXid', v_tracked.evidence -> 'unseen')
+        ELSE '{}'
+      END);
     DELETE FROM pgsync_private.tracked_premise AS t
     WHERE t.participant_id = v_participant
       AND t.organization_id = v_organization

@@ -1,7 +1,7 @@
 -- What a participant is told about a stale premise that did not refuse his commit. The gateway replaces observedXid by the sync id of that
--- transaction, or of the commit observedCommit in it, and currentTexts by the JSON of the same values. Where nobody or nothing can be named (a
--- truncated table, a forgotten past, what the caller may not know), there is a *: the contract's client throws away a receipt in which something
--- is missing.
+-- transaction, or of the commit observedCommit in it, readAt by that of readXid where there is one, and currentTexts by the JSON of the same
+-- values. Where nobody or nothing can be named (a truncated table, a forgotten past, what the caller may not know), there is a *: the
+-- contract's client throws away a receipt in which something is missing.
 CREATE OR REPLACE FUNCTION pgsync_private.stale_notification(
   p_change pgsync_private.change,
   p_model text,

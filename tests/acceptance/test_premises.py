@@ -266,11 +266,13 @@ async def test_what_cannot_be_named_is_told_of_in_the_same_shape(world: World, a
 
 async def test_tracked_row_is_told_of_in_the_next_commit_and_once(ada: Client, bob: Client) -> None:
     track = [{"model": "tasks", "id": "t1"}]
-    assert "notifications" not in contract.receipt(await commit(ada, track=track), ops=0)
+    began = contract.receipt(await commit(ada, track=track), ops=0)
+    assert "notifications" not in began
     contract.receipt(await ada.update("tasks", "t1", {"title": "ada's own"}))
     theirs = contract.receipt(await bob.update("tasks", "t1", {"n": 5}))
     (told,) = contract.receipt(await commit(ada, update("t2", {"n": 1})))["notifications"]
     assert (told["target"]["id"], told["observedSyncId"]) == ("t1", theirs["lastSyncId"])
+    assert told["readAt"] == began["lastSyncId"]
     assert (told["writtenBy"], told["currentValues"]) == ({"kind": "agent", "id": "bob"}, {"n": 5})
     assert "notifications" not in contract.receipt(await commit(ada, update("t2", {"n": 2})))
     assert "notifications" not in contract.receipt(await commit(bob, update("t2", {"n": 3})))
