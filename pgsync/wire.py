@@ -345,7 +345,7 @@ def _operation(operation: Any, place: str, read_ats: list[int], *, is_frame: boo
         refuse("commit_operation_model_required", "an operation names its model", param=f"{place}.model")
     if not isinstance(model, str):
         refuse(code, "model is a string", param=f"{place}.model")
-    if _row_id(operation.get("id"), f"{place}.id") is None:
+    if _row_id(operation.get("id"), f"{place}.id") is None and action.lower() != "create":
         refuse("model_identifier_missing", "an operation names the row it is about", param=f"{place}.id")
     data = operation.get(data_key)
     if data is not None and not isinstance(data, dict):

@@ -190,7 +190,9 @@ def _answer(model: ResolvedModel) -> str:
     conflict = literal(json.dumps(dict(model.conflict), sort_keys=True)) if model.conflict else "NULL"
     archived = literal(archive_field.name) if (archive_field := _archive_field(model)) is not None else "NULL"
     names = f"'{model.name}', {literal(model.typename.lower())}, {literal(model.key)}"
-    return f"ARRAY[{names}, '{mutable}', {conflict}, {archived}]"
+    table = TableNames(model).table
+    key = f"{literal(table)}, {literal(model.id.column)}" if model.id.kind is Kind.INTEGER else "NULL, NULL"
+    return f"ARRAY[{names}, '{mutable}', {conflict}, {archived}, {key}]"
 
 
 def _archive_field(model: ResolvedModel) -> ResolvedField | None:
@@ -280,7 +282,6 @@ def _view(model: ResolvedModel) -> dict[str, Any]:
         "must_be_given": ", ".join(literal(f.name) for f in required if f.strict and f.default is None),
         "id_check": _id_check(model),
         "identity": model.id.identity,
-        "id_column": names.id,
         "inserted": _insert(model, names, base, tenant_field, id_cast),
         "updated": _update(model, base),
         "where": where,
@@ -367,11 +368,7 @@ def _insert(
     columns = []
     if names.tenant is not None:
         columns.append({"column": names.tenant, "value": names.tenant_value()})
-    if model.id.kind is Kind.INTEGER:
-        columns.append({"column": names.id, "value": f"p_id{id_cast}"})
-    else:
-        made = "pg_catalog.gen_random_uuid()" + ("::text" if model.id.kind is Kind.TEXT else "")
-        columns.append({"column": names.id, "value": f"COALESCE(p_id{id_cast}, {made})"})
+    columns.append({"column": names.id, "value": f"p_id{id_cast}"})
     for f in model.declared:
         if f.readonly:
             continue

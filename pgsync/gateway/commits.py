@@ -74,7 +74,7 @@ class Committer:
         key_header: str | None,
         if_match: str | None = None,
     ) -> tuple[bytes, str | None]:
-        """POST, PATCH and DELETE on a model (contract 1.7): the receipt, and the row id if it was chosen here.
+        """POST, PATCH and DELETE on a model (contract 1.7): the receipt, and the id of a row that was made without one.
 
         `if_match` is the header of that name: the ETag of the read that the write depends on.
         """
@@ -121,7 +121,7 @@ class Committer:
             raise PgsyncError("queue_too_deep", "too many writes are waiting: send it again in a moment") from error
         except psycopg.Error as error:
             raise await self._explain(error, [(model, "{data}")], body.raw) from error
-        return await self._receipt(credential, key, outcome), chosen
+        return await self._receipt(credential, key, outcome), chosen or outcome.get("madeIds", {}).get("0")
 
     async def commit(self, credential: Credential, *, raw: bytes, key_header: str | None) -> bytes:
         """`POST /v1/commits` (contract 1.8)."""
@@ -150,7 +150,7 @@ class Committer:
         """The id of a create that names none: the one the contract's client would have sent (1.7)."""
         known = self._schema.current.find(model)
         if known is None or known.id_field.kind not in (Kind.TEXT, Kind.UUID):
-            return None  # the database gives it, or says what is missing
+            return None  # the database gives it: `madeIds`
         return wire.created_id(known.key, key) if is_callers else str(uuid.uuid4())
 
     def _evidence(self, read_ats: tuple[int, ...]) -> bytes | None:

@@ -537,7 +537,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         idempotent=True,
         answer_headers={
             "Location": {
-                "description": "The path of the row, when its id was chosen here.",
+                "description": "The path of the row, when the request named no id.",
                 "schema": {"type": "string"},
             }
         },

@@ -253,7 +253,7 @@ class Routes:
         return await self._models.list(credential, _decode(segments[3]), list(request.rel_url.query.items()))
 
     async def _create(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes | Answer:
-        receipt, chosen_id = await self._committer.write_row(
+        receipt, made_id = await self._committer.write_row(
             credential,
             action="create",
             model=_decode(segments[3]),
@@ -261,9 +261,9 @@ class Routes:
             raw=await request.read(),
             key_header=request.headers.get("Idempotency-Key"),
         )
-        if chosen_id is None:
+        if made_id is None:
             return receipt
-        return Answer(receipt, headers={"Location": f"/api/v1/models/{segments[3]}/{chosen_id}"})
+        return Answer(receipt, headers={"Location": f"/api/v1/models/{segments[3]}/{made_id}"})
 
     async def _update(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
         return await self._write(request, credential, segments, "update")

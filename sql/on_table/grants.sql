@@ -13,7 +13,7 @@ $usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {{ table }} TO pgsync_writer;
 GRANT SELECT ON TABLE {{ table }} TO pgsync_gateway;
 {% if sequences %}
--- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
+-- Sequences that columns of the table take their values from: whoever inserts a row needs them, and an id is asked for before it is written.
 DO $sequences$
 DECLARE
   v_sequence record;

@@ -35,34 +35,14 @@ BEGIN
 {% if m.references %}
 {% include "pgsync_generated/references.sql" %}
 {% endif %}
-{% if m.identity %}
-  IF p_id IS NULL THEN
-    -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
-{% if m.inserted | length > 1 %}
-    INSERT INTO {{ m.table }} AS t (
-{% for c in m.inserted if c.column != m.id_column %}
-      {{ c.column }}{{ "," if not loop.last }}
-{% endfor %}
-    )
-    VALUES (
-{% for c in m.inserted if c.column != m.id_column %}
-      {{ c.value }}{{ "," if not loop.last }}
-{% endfor %}
-    );
-{% else %}
-    INSERT INTO {{ m.table }} DEFAULT VALUES;
-{% endif %}
-    IF FOUND THEN
-      RETURN 'created';
-    END IF;
-    RETURN pgsync_private.unwritten({{ m.identity_literal }}, 'create', '{{ m.name }}', p_id, true);
-  END IF;
-{% endif %}
   INSERT INTO {{ m.table }} AS t (
 {% for c in m.inserted %}
     {{ c.column }}{{ "," if not loop.last }}
 {% endfor %}
   )
+{% if m.identity %}
+  OVERRIDING SYSTEM VALUE
+{% endif %}
   VALUES (
 {% for c in m.inserted %}
     {{ c.value }}{{ "," if not loop.last }}
@@ -88,6 +68,9 @@ BEGIN
     {{ c.column }}{{ "," if not loop.last }}
 {% endfor %}
   )
+{% if m.identity %}
+  OVERRIDING SYSTEM VALUE
+{% endif %}
   VALUES (
 {% for c in m.inserted %}
     {{ c.value }}{{ "," if not loop.last }}

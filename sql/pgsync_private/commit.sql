@@ -48,6 +48,7 @@ DECLARE
   v_echo jsonb;
   v_redacted jsonb := '[]'::jsonb;
   v_index integer := 0;
+  v_made jsonb := '{}'::jsonb; -- ids that the database has given, by the number of the operation
   v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
@@ -163,6 +164,18 @@ BEGIN
         v_problem ->> 'message',
         v_problem - 'code' - 'message' || CASE WHEN v_count > 1 THEN pg_catalog.jsonb_build_object('operation', v_index) ELSE '{}' END);
     END IF;
+    IF v_action = 'create' AND (v_id IS NULL OR v_model[7] IS NOT NULL) THEN
+      v_id := pgsync_private.given_id(v_model[7], v_model[8], v_id);
+      IF v_id IS NULL THEN
+        RETURN pgsync_private.refusal(
+          'model_identifier_missing',
+          pg_catalog.format('%s: the key has neither an identity nor a default, so a create has to name the id', v_model[3]),
+          '{"param": "id"}'::jsonb || CASE WHEN v_count > 1 THEN pg_catalog.jsonb_build_object('operation', v_index) ELSE '{}' END);
+      END IF;
+      IF v_operation ->> 'id' IS NULL THEN
+        v_made := v_made || pg_catalog.jsonb_build_object(v_index, v_id);
+      END IF;
+    END IF;
     v_planned := ROW(
       v_index, v_action, v_model[1], v_model[3], v_id, v_data, NULL::text[],
       v_operation ->> 'claimId', (v_operation ->> 'fenceToken')::bigint, (v_operation ->> 'readAt')::bigint,
@@ -268,6 +281,13 @@ BEGIN
         DETAIL = pg_catalog.format('operation %s', v_planned.index),
         HINT = 'An earlier operation of the same commit deleted it.';
     END IF;
+    IF v_status = 'exists' AND v_made ? v_index::text THEN
+      RAISE EXCEPTION USING
+        ERRCODE = 'unique_violation',
+        MESSAGE = pg_catalog.format('%s: there is a row with the id %s already, which the database gives to the next one', v_planned.model_key, v_planned.id),
+        HINT = 'Set the sequence of the key behind the ids that rows have: SELECT setval(..).',
+        COLUMN = 'id';
+    END IF;
     IF v_planned.fence_token IS NOT NULL THEN
       v_ignored := pgsync_private.note_fence_token(v_organization, v_planned.model, v_planned.id, v_planned.fence_token);
     END IF;
@@ -286,6 +306,7 @@ BEGIN
     'createdAt', pgsync_private.iso(v_created_at),
     'ops', v_count - v_held,
     'replayed', false)
+    || CASE WHEN v_made = '{}' THEN '{}' ELSE pg_catalog.jsonb_build_object('madeIds', v_made) END
     || CASE WHEN v_notifications = '[]' THEN '{}' ELSE pg_catalog.jsonb_build_object('notifications', v_notifications) END;
   INSERT INTO pgsync_private.commit (
     organization_id, participant_kind, participant_id, key, request_hash, server_tx_id, xid, ordinal, capability_id,

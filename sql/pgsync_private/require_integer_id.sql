@@ -1,4 +1,4 @@
--- Refuses a row id that is no integer of 32 or 64 bits. Null passes: a create may leave its id to the identity column.
+-- Refuses a row id that is no integer of 32 or 64 bits.
 -- Raises: PS106.
 CREATE OR REPLACE FUNCTION pgsync_private.require_integer_id(p_id text, p_bits integer)
   RETURNS void

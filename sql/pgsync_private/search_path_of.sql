@@ -37,4 +37,5 @@ $function$;
 
 ALTER FUNCTION pgsync_private.search_path_of(regclass) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_private.search_path_of(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsync_private.search_path_of(regclass) TO pgsync_writer;
 COMMENT ON FUNCTION pgsync_private.search_path_of(regclass) IS 'The search_path that the owner of a table has when it connects.';

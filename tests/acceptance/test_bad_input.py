@@ -141,7 +141,7 @@ async def test_read_only_model_is_not_written(client: Client) -> None:
         ({"operations": [{"action": "create"}]}, "commit_operation_model_required", "operations[0].model"),
         ({"operations": [{"model": "tasks"}]}, "commit_operation_action_required", "operations[0].action"),
         ({"operations": [{"action": "merge", "model": "tasks", "id": "1"}]}, "commit_operation_unsupported", None),
-        ({"operations": [{"action": "create", "model": "tasks"}]}, "model_identifier_missing", "operations[0].id"),
+        ({"operations": [{"action": "update", "model": "tasks"}]}, "model_identifier_missing", "operations[0].id"),
         ({"operations": [{"action": "create", "model": "tasks", "id": "1", "x": 1}]}, "commit_operation_invalid", None),
         ({"operations": [{"action": "create", "model": "widgets", "id": "1"}]}, "mutate_create_unknown_model", None),
         ({"operations": [{"action": "delete", "model": "tasks", "id": "1"}] * 501}, "commit_too_many_operations", None),

@@ -237,7 +237,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'body',
     CASE WHEN p_data ? 'private' THEN (p_data ->> 'private')::boolean ELSE false END,
     p_data ->> 'author_id',
@@ -275,7 +275,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'body',
     CASE WHEN p_data ? 'private' THEN (p_data ->> 'private')::boolean ELSE false END,
     p_data ->> 'author_id',
@@ -294,7 +294,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.comment_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.comment_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.comment_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=4d9a426856650cea]';
+COMMENT ON FUNCTION pgsync_generated.comment_create(text, jsonb) IS '[pgsync model=comments hash=2752f7d481ce197c]';
 
 -- function pgsync_generated.comment_update(text, jsonb)
 -- Updates the given fields of a row of comments. Returns updated, or missing.
@@ -792,7 +792,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'name',
     p_data ->> 'description',
     CASE WHEN p_data ? 'archived' THEN (p_data ->> 'archived')::boolean ELSE false END,
@@ -828,7 +828,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'name',
     p_data ->> 'description',
     CASE WHEN p_data ? 'archived' THEN (p_data ->> 'archived')::boolean ELSE false END,
@@ -846,7 +846,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.project_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.project_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.project_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=050317e753a6c3fd]';
+COMMENT ON FUNCTION pgsync_generated.project_create(text, jsonb) IS '[pgsync model=projects hash=1544b35d2f62b371]';
 
 -- function pgsync_generated.project_update(text, jsonb)
 -- Updates the given fields of a row of projects. Returns updated, or missing.
@@ -1319,7 +1319,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'title',
     CASE WHEN p_data ? 'status' THEN p_data ->> 'status' ELSE 'todo' END,
     CASE WHEN p_data ? 'priority' THEN (p_data ->> 'priority')::integer ELSE 0 END,
@@ -1363,7 +1363,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'title',
     CASE WHEN p_data ? 'status' THEN p_data ->> 'status' ELSE 'todo' END,
     CASE WHEN p_data ? 'priority' THEN (p_data ->> 'priority')::integer ELSE 0 END,
@@ -1385,7 +1385,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.task_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.task_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.task_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=9db047ce7aca3def]';
+COMMENT ON FUNCTION pgsync_generated.task_create(text, jsonb) IS '[pgsync model=tasks hash=7259634622ffeb7d]';
 
 -- function pgsync_generated.task_update(text, jsonb)
 -- Updates the given fields of a row of tasks. Returns updated, or missing.
@@ -2445,7 +2445,8 @@ $publication$;
 
 -- function pgsync_generated.resolve_model(text)
 -- The model that a name means, whatever its spelling (key, typename, table) and case:
--- {name in SQL, name in grants, key, whether clients may write it, conflict modes as JSON or null, the field that archiving sets or null}; null when there is none.
+-- {name in SQL, name in grants, key, whether clients may write it, conflict modes as JSON or null, the field that archiving sets or null,
+-- the table and column of the key if ids are integers, else two nulls}; null when there is none.
 CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
   RETURNS text[]
   LANGUAGE plpgsql
@@ -2455,12 +2456,12 @@ CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
 AS $function$
 BEGIN
   RETURN CASE pg_catalog.lower(p_model)
-    WHEN 'comment' THEN ARRAY['comment', 'comment', 'comments', 'true', NULL, NULL]
-    WHEN 'comments' THEN ARRAY['comment', 'comment', 'comments', 'true', NULL, NULL]
-    WHEN 'project' THEN ARRAY['project', 'project', 'projects', 'true', NULL, 'archived']
-    WHEN 'projects' THEN ARRAY['project', 'project', 'projects', 'true', NULL, 'archived']
-    WHEN 'task' THEN ARRAY['task', 'task', 'tasks', 'true', NULL, NULL]
-    WHEN 'tasks' THEN ARRAY['task', 'task', 'tasks', 'true', NULL, NULL]
+    WHEN 'comment' THEN ARRAY['comment', 'comment', 'comments', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'comments' THEN ARRAY['comment', 'comment', 'comments', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'project' THEN ARRAY['project', 'project', 'projects', 'true', NULL, 'archived', NULL, NULL]
+    WHEN 'projects' THEN ARRAY['project', 'project', 'projects', 'true', NULL, 'archived', NULL, NULL]
+    WHEN 'task' THEN ARRAY['task', 'task', 'tasks', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'tasks' THEN ARRAY['task', 'task', 'tasks', 'true', NULL, NULL, NULL, NULL]
     END;
 END
 $function$;
@@ -2468,7 +2469,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.resolve_model(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.resolve_model(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.resolve_model(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=110be91ae4cf5452]';
+COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=1475d35538e5fc44]';
 
 -- function pgsync_generated.apply_operation(text, text, text, jsonb)
 -- Runs one operation of a commit on its model. Returns created, exists, updated, deleted or missing.

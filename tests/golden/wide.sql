@@ -371,27 +371,6 @@ DECLARE
 BEGIN
   v_ignored := pgsync_generated.counter_check(p_data);
   v_ignored := pgsync_private.require_integer_id(p_id, 32);
-  IF p_id IS NULL THEN
-    -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
-    INSERT INTO public.counters AS t (
-      organization_id,
-      label,
-      created_at,
-      updated_at,
-      created_by
-    )
-    VALUES (
-      pgsync.organization_id(),
-      p_data ->> 'label',
-      pg_catalog.statement_timestamp(),
-      pg_catalog.statement_timestamp(),
-      pgsync.participant_id()
-    );
-    IF FOUND THEN
-      RETURN 'created';
-    END IF;
-    RETURN pgsync_private.unwritten('public.counters', 'create', 'counter', p_id, true);
-  END IF;
   INSERT INTO public.counters AS t (
     organization_id,
     id,
@@ -400,6 +379,7 @@ BEGIN
     updated_at,
     created_by
   )
+  OVERRIDING SYSTEM VALUE
   VALUES (
     pgsync.organization_id(),
     p_id::integer,
@@ -432,6 +412,7 @@ BEGIN
     updated_at,
     created_by
   )
+  OVERRIDING SYSTEM VALUE
   VALUES (
     pgsync.organization_id(),
     p_id::integer,
@@ -450,7 +431,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.counter_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.counter_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.counter_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=13a8be86a49a8cb5]';
+COMMENT ON FUNCTION pgsync_generated.counter_create(text, jsonb) IS '[pgsync model=counters hash=c348389d128ad179]';
 
 -- function pgsync_generated.counter_update(text, jsonb)
 -- Updates the given fields of a row of counters. Returns updated, or missing.
@@ -853,7 +834,7 @@ BEGIN
     name
   )
   VALUES (
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'name'
   )
   ON CONFLICT DO NOTHING;
@@ -876,7 +857,7 @@ BEGIN
     name
   )
   VALUES (
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'name'
   );
   IF FOUND THEN
@@ -889,7 +870,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.country_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.country_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.country_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=57373e43daacf26c]';
+COMMENT ON FUNCTION pgsync_generated.country_create(text, jsonb) IS '[pgsync model=countries hash=e9817ba996957bc0]';
 
 -- function pgsync_generated.country_update(text, jsonb)
 -- Updates the given fields of a row of countries. Returns updated, or missing.
@@ -1325,37 +1306,6 @@ BEGIN
       COLUMN = 'folder',
       TABLE = 'documents';
   END IF;
-  IF p_id IS NULL THEN
-    -- The id comes from the identity column. One that somebody had given away by hand is an error, not a row that exists.
-    INSERT INTO public.documents AS t (
-      organization_id,
-      workspace_id,
-      folder,
-      owner_id,
-      secret,
-      position,
-      kind,
-      created_at,
-      updated_at,
-      created_by
-    )
-    VALUES (
-      pgsync.organization_id(),
-      p_data ->> 'workspace_id',
-      (p_data ->> 'folder')::uuid,
-      p_data ->> 'owner_id',
-      CASE WHEN p_data ? 'secret' THEN (p_data ->> 'secret')::boolean ELSE false END,
-      CASE WHEN p_data ? 'order' THEN (p_data ->> 'order')::integer ELSE 0 END,
-      CASE WHEN p_data ? 'kind' THEN p_data ->> 'kind' ELSE 'plain' END,
-      pg_catalog.statement_timestamp(),
-      pg_catalog.statement_timestamp(),
-      pgsync.participant_id()
-    );
-    IF FOUND THEN
-      RETURN 'created';
-    END IF;
-    RETURN pgsync_private.unwritten('public.documents', 'create', 'document', p_id, true);
-  END IF;
   INSERT INTO public.documents AS t (
     organization_id,
     id,
@@ -1369,6 +1319,7 @@ BEGIN
     updated_at,
     created_by
   )
+  OVERRIDING SYSTEM VALUE
   VALUES (
     pgsync.organization_id(),
     p_id::bigint,
@@ -1411,6 +1362,7 @@ BEGIN
     updated_at,
     created_by
   )
+  OVERRIDING SYSTEM VALUE
   VALUES (
     pgsync.organization_id(),
     p_id::bigint,
@@ -1434,7 +1386,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.document_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.document_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.document_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=6df619a6092b9c2a]';
+COMMENT ON FUNCTION pgsync_generated.document_create(text, jsonb) IS '[pgsync model=documents hash=fca717587bb8394e]';
 
 -- function pgsync_generated.document_update(text, jsonb)
 -- Updates the given fields of a row of documents. Returns updated, or missing.
@@ -1980,7 +1932,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id::uuid, pg_catalog.gen_random_uuid()),
+    p_id::uuid,
     (p_data ->> 'parentId')::uuid,
     CASE WHEN p_data ? 'label' THEN p_data ->> 'label' ELSE E'it''s \x24new\x24 \\ folder' END,
     pg_catalog.statement_timestamp(),
@@ -2014,7 +1966,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id::uuid, pg_catalog.gen_random_uuid()),
+    p_id::uuid,
     (p_data ->> 'parentId')::uuid,
     CASE WHEN p_data ? 'label' THEN p_data ->> 'label' ELSE E'it''s \x24new\x24 \\ folder' END,
     pg_catalog.statement_timestamp(),
@@ -2031,7 +1983,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.folder_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.folder_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.folder_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=d30212bc6fa5fb08]';
+COMMENT ON FUNCTION pgsync_generated.folder_create(text, jsonb) IS '[pgsync model=folders hash=724c9e2974d1e97c]';
 
 -- function pgsync_generated.folder_update(text, jsonb)
 -- Updates the given fields of a row of folders. Returns updated, or missing.
@@ -2500,7 +2452,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     (p_data ->> 'person_id')::uuid,
     p_data ->> 'workspace_id',
     pg_catalog.statement_timestamp(),
@@ -2534,7 +2486,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     (p_data ->> 'person_id')::uuid,
     p_data ->> 'workspace_id',
     pg_catalog.statement_timestamp(),
@@ -2551,7 +2503,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.membership_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.membership_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.membership_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=e3c1c0bca0959623]';
+COMMENT ON FUNCTION pgsync_generated.membership_create(text, jsonb) IS '[pgsync model=memberships hash=a2e9bc89b7ee5c5c]';
 
 -- function pgsync_generated.membership_update(text, jsonb)
 -- Updates the given fields of a row of memberships. Returns updated, or missing.
@@ -2996,7 +2948,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id::uuid, pg_catalog.gen_random_uuid()),
+    p_id::uuid,
     p_data ->> 'name',
     pg_catalog.statement_timestamp(),
     pg_catalog.statement_timestamp(),
@@ -3028,7 +2980,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id::uuid, pg_catalog.gen_random_uuid()),
+    p_id::uuid,
     p_data ->> 'name',
     pg_catalog.statement_timestamp(),
     pg_catalog.statement_timestamp(),
@@ -3044,7 +2996,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.person_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.person_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.person_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=8f8b464c042b9c73]';
+COMMENT ON FUNCTION pgsync_generated.person_create(text, jsonb) IS '[pgsync model=persons hash=5a27558ce80fe587]';
 
 -- function pgsync_generated.person_update(text, jsonb)
 -- Updates the given fields of a row of persons. Returns updated, or missing.
@@ -3537,7 +3489,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'text',
     (p_data ->> 'flag')::boolean,
     (p_data ->> 'small')::integer,
@@ -3619,7 +3571,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'text',
     (p_data ->> 'flag')::boolean,
     (p_data ->> 'small')::integer,
@@ -3660,7 +3612,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.type_sample_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=713df7784bebb013]';
+COMMENT ON FUNCTION pgsync_generated.type_sample_create(text, jsonb) IS '[pgsync model=samples hash=65e0ea28c83b4978]';
 
 -- function pgsync_generated.type_sample_update(text, jsonb)
 -- Updates the given fields of a row of samples. Returns updated, or missing.
@@ -4296,7 +4248,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     (p_data ->> 'watcherId')::integer,
     p_data ->> 'workspace_id',
     pg_catalog.statement_timestamp(),
@@ -4330,7 +4282,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     (p_data ->> 'watcherId')::integer,
     p_data ->> 'workspace_id',
     pg_catalog.statement_timestamp(),
@@ -4347,7 +4299,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.watch_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.watch_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.watch_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=734d296f83977117]';
+COMMENT ON FUNCTION pgsync_generated.watch_create(text, jsonb) IS '[pgsync model=watches hash=d91ef8cb6a18a28a]';
 
 -- function pgsync_generated.watch_update(text, jsonb)
 -- Updates the given fields of a row of watches. Returns updated, or missing.
@@ -4766,7 +4718,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'name',
     p_data ->> 'country_id',
     pg_catalog.statement_timestamp(),
@@ -4800,7 +4752,7 @@ BEGIN
   )
   VALUES (
     pgsync.organization_id(),
-    COALESCE(p_id, pg_catalog.gen_random_uuid()::text),
+    p_id,
     p_data ->> 'name',
     p_data ->> 'country_id',
     pg_catalog.statement_timestamp(),
@@ -4817,7 +4769,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.workspace_create(text, jsonb) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.workspace_create(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.workspace_create(text, jsonb) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=df9f394c0daed03e]';
+COMMENT ON FUNCTION pgsync_generated.workspace_create(text, jsonb) IS '[pgsync model=workspaces hash=3ec8a2debfdbccd0]';
 
 -- function pgsync_generated.workspace_update(text, jsonb)
 -- Updates the given fields of a row of workspaces. Returns updated, or missing.
@@ -5342,23 +5294,32 @@ END
 $usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.counters TO pgsync_writer;
 GRANT SELECT ON TABLE public.counters TO pgsync_gateway;
--- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
+-- Sequences that columns of the table take their values from: whoever inserts a row needs them, and an id is asked for before it is written.
 DO $sequences$
 DECLARE
   v_sequence record;
 BEGIN
   FOR v_sequence IN
-    SELECT DISTINCT
+    SELECT
       s.oid::pg_catalog.regclass::text AS name
-    FROM pg_catalog.pg_attrdef AS d
-    JOIN pg_catalog.pg_depend AS u
-      ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-      AND u.objid = d.oid
-      AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-    JOIN pg_catalog.pg_class AS s
-      ON s.oid = u.refobjid
-      AND s.relkind = 'S'
-    WHERE d.adrelid = 'public.counters'::pg_catalog.regclass
+    FROM pg_catalog.pg_class AS s
+    WHERE s.relkind = 'S'
+      AND s.oid IN (
+        SELECT u.refobjid
+        FROM pg_catalog.pg_attrdef AS d
+        JOIN pg_catalog.pg_depend AS u
+          ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+          AND u.objid = d.oid
+          AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        WHERE d.adrelid = 'public.counters'::pg_catalog.regclass
+        UNION ALL
+        SELECT i.objid
+        FROM pg_catalog.pg_depend AS i
+        WHERE i.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND i.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND i.refobjid = 'public.counters'::pg_catalog.regclass
+          AND i.deptype = 'i' -- of an identity column
+      )
     ORDER BY name
   LOOP
     EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO pgsync_writer', v_sequence.name);
@@ -5809,23 +5770,32 @@ END
 $usage$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.documents TO pgsync_writer;
 GRANT SELECT ON TABLE public.documents TO pgsync_gateway;
--- Sequences that defaults of the table take their values from: whoever inserts a row needs them. Those of identity columns need nothing.
+-- Sequences that columns of the table take their values from: whoever inserts a row needs them, and an id is asked for before it is written.
 DO $sequences$
 DECLARE
   v_sequence record;
 BEGIN
   FOR v_sequence IN
-    SELECT DISTINCT
+    SELECT
       s.oid::pg_catalog.regclass::text AS name
-    FROM pg_catalog.pg_attrdef AS d
-    JOIN pg_catalog.pg_depend AS u
-      ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-      AND u.objid = d.oid
-      AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-    JOIN pg_catalog.pg_class AS s
-      ON s.oid = u.refobjid
-      AND s.relkind = 'S'
-    WHERE d.adrelid = 'public.documents'::pg_catalog.regclass
+    FROM pg_catalog.pg_class AS s
+    WHERE s.relkind = 'S'
+      AND s.oid IN (
+        SELECT u.refobjid
+        FROM pg_catalog.pg_attrdef AS d
+        JOIN pg_catalog.pg_depend AS u
+          ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+          AND u.objid = d.oid
+          AND u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        WHERE d.adrelid = 'public.documents'::pg_catalog.regclass
+        UNION ALL
+        SELECT i.objid
+        FROM pg_catalog.pg_depend AS i
+        WHERE i.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND i.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND i.refobjid = 'public.documents'::pg_catalog.regclass
+          AND i.deptype = 'i' -- of an identity column
+      )
     ORDER BY name
   LOOP
     EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO pgsync_writer', v_sequence.name);
@@ -7251,7 +7221,8 @@ $publication$;
 
 -- function pgsync_generated.resolve_model(text)
 -- The model that a name means, whatever its spelling (key, typename, table) and case:
--- {name in SQL, name in grants, key, whether clients may write it, conflict modes as JSON or null, the field that archiving sets or null}; null when there is none.
+-- {name in SQL, name in grants, key, whether clients may write it, conflict modes as JSON or null, the field that archiving sets or null,
+-- the table and column of the key if ids are integers, else two nulls}; null when there is none.
 CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
   RETURNS text[]
   LANGUAGE plpgsql
@@ -7261,25 +7232,25 @@ CREATE OR REPLACE FUNCTION pgsync_generated.resolve_model(p_model text)
 AS $function$
 BEGIN
   RETURN CASE pg_catalog.lower(p_model)
-    WHEN 'counter' THEN ARRAY['counter', 'counter', 'counters', 'true', NULL, NULL]
-    WHEN 'counters' THEN ARRAY['counter', 'counter', 'counters', 'true', NULL, NULL]
-    WHEN 'countries' THEN ARRAY['country', 'country', 'countries', 'false', NULL, NULL]
-    WHEN 'country' THEN ARRAY['country', 'country', 'countries', 'false', NULL, NULL]
-    WHEN 'document' THEN ARRAY['document', 'document', 'documents', 'true', NULL, NULL]
-    WHEN 'documents' THEN ARRAY['document', 'document', 'documents', 'true', NULL, NULL]
-    WHEN 'folder' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
-    WHEN 'folder_list' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
-    WHEN 'folders' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL]
-    WHEN 'membership' THEN ARRAY['membership', 'membership', 'memberships', 'true', NULL, NULL]
-    WHEN 'memberships' THEN ARRAY['membership', 'membership', 'memberships', 'true', NULL, NULL]
-    WHEN 'person' THEN ARRAY['person', 'person', 'persons', 'true', NULL, NULL]
-    WHEN 'persons' THEN ARRAY['person', 'person', 'persons', 'true', NULL, NULL]
-    WHEN 'samples' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL]
-    WHEN 'typesample' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL]
-    WHEN 'watch' THEN ARRAY['watch', 'watch', 'watches', 'true', NULL, NULL]
-    WHEN 'watches' THEN ARRAY['watch', 'watch', 'watches', 'true', NULL, NULL]
-    WHEN 'workspace' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL]
-    WHEN 'workspaces' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL]
+    WHEN 'counter' THEN ARRAY['counter', 'counter', 'counters', 'true', NULL, NULL, 'public.counters', 'id']
+    WHEN 'counters' THEN ARRAY['counter', 'counter', 'counters', 'true', NULL, NULL, 'public.counters', 'id']
+    WHEN 'countries' THEN ARRAY['country', 'country', 'countries', 'false', NULL, NULL, NULL, NULL]
+    WHEN 'country' THEN ARRAY['country', 'country', 'countries', 'false', NULL, NULL, NULL, NULL]
+    WHEN 'document' THEN ARRAY['document', 'document', 'documents', 'true', NULL, NULL, 'public.documents', 'id']
+    WHEN 'documents' THEN ARRAY['document', 'document', 'documents', 'true', NULL, NULL, 'public.documents', 'id']
+    WHEN 'folder' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'folder_list' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'folders' THEN ARRAY['folder', 'folder', 'folders', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'membership' THEN ARRAY['membership', 'membership', 'memberships', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'memberships' THEN ARRAY['membership', 'membership', 'memberships', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'person' THEN ARRAY['person', 'person', 'persons', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'persons' THEN ARRAY['person', 'person', 'persons', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'samples' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'typesample' THEN ARRAY['type_sample', 'typesample', 'samples', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'watch' THEN ARRAY['watch', 'watch', 'watches', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'watches' THEN ARRAY['watch', 'watch', 'watches', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'workspace' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL, NULL, NULL]
+    WHEN 'workspaces' THEN ARRAY['workspace', 'workspace', 'workspaces', 'true', NULL, NULL, NULL, NULL]
     END;
 END
 $function$;
@@ -7287,7 +7258,7 @@ $function$;
 ALTER FUNCTION pgsync_generated.resolve_model(text) OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_generated.resolve_model(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsync_generated.resolve_model(text) TO pgsync_writer;
-COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=94df00b641bea190]';
+COMMENT ON FUNCTION pgsync_generated.resolve_model(text) IS '[pgsync hash=8be84e7a7b323b83]';
 
 -- function pgsync_generated.apply_operation(text, text, text, jsonb)
 -- Runs one operation of a commit on its model. Returns created, exists, updated, deleted or missing.

@@ -50,10 +50,14 @@ class Finding(NamedTuple):
     def is_of_our_idiom(self) -> bool:
         """What is assigned to `v_ignored` is not read and may be cast, on purpose: PERFORM goes through the executor.
 
-        With it a commit of one row costs its backend 5 percent more time (20 microseconds of 350).
+        With it a commit of one row costs its backend 5 percent more time (20 microseconds of 350). A statement is built
+        only from what the catalog says, and says so.
         """
         unread = self.message.startswith('never read variable "v_ignored"')
-        return unread or (self.line.startswith("v_ignored := ") and self.message.startswith("target type is different"))
+        as_an_insert = "SQL injection" in self.message and "-- the catalog's own text" in self.line
+        if unread or as_an_insert:
+            return True
+        return self.line.startswith("v_ignored := ") and self.message.startswith("target type is different")
 
 
 def findings(connection: psycopg.Connection[object]) -> list[Finding]:
