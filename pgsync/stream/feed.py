@@ -44,7 +44,6 @@ MAINTAIN_SECONDS: Final = 3600.0
 SEAL_SECONDS: Final = 60.0
 IDLE_CHECKPOINT_BYTES: Final = 1 << 20  # log without changes of ours that is acknowledged at once
 MAX_UNSAMPLED: Final = 256  # transactions without a snapshot; see Timeline.transactions_since_sample
-MAX_LOST_XIDS: Final = 1000  # that are passed over at a time
 LAG_WARNING_BYTES: Final = 256 << 20
 WARNING_SECONDS: Final = 60.0
 MAX_SEEN: Final = 3600
@@ -413,8 +412,11 @@ class Feed:
         return Ring(position, lsn, max_bytes=self._ring_bytes, max_seconds=self._ring_seconds)
 
     async def _look_around(self, listener: Listener) -> _Surroundings:
-        # an id assigned now is above those of all transactions that were passed over so far
-        return _Surroundings(await listener.new_xid(), await listener.samples(STORED_SAMPLES), await listener.epoch())
+        # An id assigned now is above those of all transactions that were passed over so far. It must stay so: a server
+        # that crashes gives ids again of which the log on its disk says nothing.
+        return _Surroundings(
+            await listener.logged_xid(), await listener.samples(STORED_SAMPLES), await listener.epoch()
+        )
 
     def _begin(self, around: _Surroundings, position: int, lsn: int, sample: Snapshot | None = None) -> None:
         """The place is known: what counts starts after `position`, at `lsn`."""
@@ -717,9 +719,6 @@ class Feed:
 
     async def _measure(self, listener: Listener) -> None:
         now = await listener.now()
-        # A server that has crashed gives ids again that nobody has used, so its snapshots may look older than they are.
-        for _ in range(min(self.timeline.horizon - now.snapshot.xmax, MAX_LOST_XIDS)):
-            await listener.new_xid()
         self.slot_state = state = await listener.slot(self._slot)
         self._grouper.reference_xid = max(self._grouper.reference_xid, now.snapshot.xmax)
         self.lag_bytes = max(now.lsn - self._lsn, 0)

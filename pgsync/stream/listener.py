@@ -133,9 +133,13 @@ class Listener:
         row = await self._row("SELECT pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text")
         return Now(parse_lsn(row[0]), Snapshot.parse(row[1]))
 
-    async def new_xid(self) -> int:
-        """A transaction id assigned just now."""
-        return int((await self._row("SELECT pg_current_xact_id()::text"))[0])
+    async def logged_xid(self) -> int:
+        """A transaction id assigned just now. It is in the log on disk: a crash of the server does not take it back."""
+        statement = (
+            "SELECT pg_current_xact_id()::text, set_config('synchronous_commit', 'local', true)"
+            " FROM pgsync.heartbeat_v1()"
+        )
+        return int((await self._row(statement))[0])
 
     async def is_visible(self, xid: int) -> bool:
         """Whether a transaction that committed in the log can be seen by others by now."""

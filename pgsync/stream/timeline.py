@@ -134,7 +134,8 @@ class Timeline:
 
     `position` is the sync id from which the stream starts. What happened before it is known from one of two sources:
     `sample`, the snapshot that `snapshot_at(position)` gave when the checkpoint was stored; or, for a number line that
-    begins, `horizon`, a transaction id that was assigned after the start of the stream (`pg_current_xact_id()`).
+    begins, `horizon`, a transaction id that was assigned after the start of the stream (`pg_current_xact_id()`). It has
+    to be in the log on disk, as all ids are that a sample has seen: else a crash may give it again to others.
 
     `window_transactions` bounds what is kept, `spacing_transactions` is how many transactions may pass from one kept
     sample to the next (more: less memory, longer `seen`). Positions are sync ids; 0 is before all of them.
@@ -174,11 +175,6 @@ class Timeline:
     def head(self) -> int:
         """The last sync id streamed."""
         return self._head
-
-    @property
-    def horizon(self) -> int:
-        """A snapshot whose `xmax` is below says nothing here: it is older than everything that is known."""
-        return self._horizon
 
     @property
     def transactions_since_sample(self) -> int:
