@@ -29,7 +29,7 @@ from pgsync.stream.number import Checkpoint, Numberer, NumberLineError, line_anc
 from pgsync.stream.ring import DEFAULT_MAX_BYTES, DEFAULT_MAX_SECONDS, Ring
 from pgsync.stream.route import Router
 from pgsync.stream.server import log_in
-from pgsync.stream.source import Connect, Opened, SlotSource, Source
+from pgsync.stream.source import Connect, Obstacle, Opened, SlotSource, Source
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Notice, Transaction
 from pgsync.tasks import TaskGroup, wait_until
@@ -129,6 +129,7 @@ class Feed:
         self._grouper = Grouper()
         self._numberer: Numberer | None = None
         self._lsn = 0
+        self._obstacle = Obstacle()
         self._start_version = 0
         self._placed = asyncio.Event()
         self._anchors: dict[str, asyncio.Future[int]] = {}
@@ -294,6 +295,7 @@ class Feed:
                 error = single
             if self._caught_up.is_set():
                 retry_seconds = FIRST_RETRY_SECONDS
+            self._obstacle.met(error, self._lsn)
             self._disconnect()
             if not may_pass(error, was_connected=self._system is not None):
                 log.emit(Event.STREAM_FAILED, slot=self._slot, error=error, meaning=meaning(error))
@@ -361,9 +363,13 @@ class Feed:
     async def _open(self, listener: Listener, source: Source) -> None:
         """Starts the stream: where it was, or where the slot is, or with a new slot."""
         opened = await source.open()
+        obstacle = self._obstacle.reason(self._lsn)
+        if obstacle is not None:
+            opened = await source.renew(obstacle)
         system, numberer = opened.system, self._numberer
         if (
-            self._system is not None
+            obstacle is None
+            and self._system is not None
             and (self._system.identifier, self._system.timeline) == (system.identifier, system.timeline)
             and numberer is not None
             and numberer.is_placed

@@ -39,7 +39,7 @@ from pgsync.stream.backlog import BLOCK_BYTES, Backlog, pack, skip_to, unpack
 from pgsync.stream.connect import ConnectionLostError, ReplicationError, System, may_pass, meaning
 from pgsync.stream.listener import Listener
 from pgsync.stream.server import log_in
-from pgsync.stream.source import Connect, Opened, SlotSource, Source
+from pgsync.stream.source import Connect, Obstacle, Opened, SlotSource, Source
 from pgsync.tasks import wait_until
 
 FIRST_RETRY_SECONDS: Final = 0.1
@@ -95,7 +95,7 @@ class RelaySource:
         opened = orjson.loads(payload)
         return Opened(System(**opened.pop("system")), **opened)
 
-    async def renew(self) -> Opened:
+    async def renew(self, reason: str | None = None) -> Opened:
         """See `Source`. The slot is everybody's: who finds no checkpoint tries again until another has stored one."""
         self._send(_frame(_RENEW))
         raise ConnectionLostError("no checkpoint is stored yet from where the log is handed on")
@@ -193,6 +193,7 @@ class Relay:
         self._system: System | None = None
         self._new_under: int | None = None
         self._acknowledged_lsn = 0
+        self._obstacle = Obstacle()
         self._backlog = Backlog(0)
 
     async def start(self) -> None:
@@ -231,6 +232,7 @@ class Relay:
             except (ReplicationError, psycopg.Error) as error:
                 if self._running.is_set():
                     retry_seconds = FIRST_RETRY_SECONDS
+                self._obstacle.met(error, self._backlog.head_lsn)
                 self._disconnect()
                 if not may_pass(error, was_connected=self._system is not None):
                     log.emit(Event.STREAM_FAILED, slot=self._slot, error=error, meaning=meaning(error))
@@ -271,6 +273,9 @@ class Relay:
         """Starts the stream where it was, or with an empty backlog where the slot is."""
         opened = await source.open()
         system = opened.system
+        obstacle = self._obstacle.reason(self._backlog.head_lsn)
+        if obstacle is not None:
+            opened = await source.renew(obstacle)
         if not (
             self._system is not None
             and (self._system.identifier, self._system.timeline) == (system.identifier, system.timeline)

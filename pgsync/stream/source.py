@@ -28,6 +28,9 @@ from pgsync.stream.listener import Listener
 from pgsync.stream.server import check_synchronous, explain_refusal, tell_limits
 
 WATCH_SECONDS: Final = 10.0
+# What the server says of a value that is too large (an internal error, a program limit) and of an unknown publication.
+UNDECODABLE: Final = frozenset({"XX000", "54000", "42704"})
+MAX_FAILURES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,11 @@ class Source(Protocol):
     async def open(self) -> Opened:
         """Where the slot is; makes one where there is none that can be read. Before `start`."""
 
-    async def renew(self) -> Opened:
-        """Another slot in place of one whose position says nothing to us. After `open`, before `start`."""
+    async def renew(self, reason: str | None = None) -> Opened:
+        """Another slot in place of one whose position says nothing to us. After `open`, before `start`.
+
+        `reason` is for the log, where the slot does not say itself what is wrong with it.
+        """
 
     async def start(self, from_lsn: int) -> None:
         """Begins with the first transaction that commits at or after `from_lsn`, which `open` must have covered.
@@ -76,6 +82,34 @@ class Source(Protocol):
 
 
 Connect = Callable[[Listener], Awaitable[Source]]
+
+
+class Obstacle:
+    """Whether the log has something that the server can never decode: then no slot gets past it, and another is needed.
+
+    Postgres sends no row of more than 1 GB as text, although it stores some: a `bytea` of 600 MB will do. It decodes
+    with the catalog of then, so log from before a publication of the same name was dropped and made again is another
+    case. Nothing tells such an error from one that passes but that it comes again at the same place.
+    """
+
+    __slots__ = ("_failures", "_lsn")
+
+    def __init__(self) -> None:
+        self._lsn = -1
+        self._failures = 0
+
+    def met(self, error: BaseException, lsn: int) -> None:
+        """The stream has ended with this error when it had come to `lsn`."""
+        if not isinstance(error, ConnectionLostError) or error.sqlstate not in UNDECODABLE:
+            return
+        self._failures = self._failures + 1 if lsn == self._lsn else 1
+        self._lsn = lsn
+
+    def reason(self, lsn: int) -> str | None:
+        """Why there is no getting on from `lsn`; None when there may be."""
+        if lsn != self._lsn or self._failures < MAX_FAILURES:
+            return None
+        return "the server cannot decode what is behind its position, such as a row of more than 1 GB"
 
 
 class SlotSource:
@@ -138,7 +172,7 @@ class SlotSource:
             await self._replication.set_failover(self._slot, self._failover)
         return Opened(system, state.confirmed_lsn)
 
-    async def renew(self) -> Opened:
+    async def renew(self, reason: str | None = None) -> Opened:
         """See `Source`. A slot that somebody reads is left alone: SlotActiveError."""
         replication, listener = self._replication, self._listener
         state = await listener.slot(self._slot)
@@ -148,7 +182,9 @@ class SlotSource:
             log.emit(
                 Event.SLOT_LOST,
                 slot=self._slot,
-                reason=state.reason or ("log was removed" if state.is_lost else "no checkpoint of its position"),
+                reason=reason
+                or state.reason
+                or ("log was removed" if state.is_lost else "no checkpoint of its position"),
                 meaning="a new slot is made, and every client that was served from this one bootstraps",
             )
             await replication.drop_slot(self._slot)

@@ -18,7 +18,7 @@ from pgsync.push import push
 from pgsync.schema import Model, Schema
 from pgsync.stream.relay import Relay, RelaySource
 from tests.integration.stream_support import LISTENER, WAIT_SECONDS, Recorded, recorded, terminate, until
-from tests.integration.test_stream_feed import drop_used_slot, insert, many_commits
+from tests.integration.test_stream_feed import drop_used_slot, insert, insert_beyond_the_log, many_commits
 from tests.postgres import Database
 
 
@@ -149,6 +149,21 @@ async def test_slot_lost_under_the_workers_is_made_anew_and_they_agree_again(pus
         await a.has(4)
         await b.has(4)
         assert a.changes == b.changes
+        assert a.changes[-1][0] > a.changes[-2][0] + 1
+        assert a.feed.epoch == b.feed.epoch != epoch
+
+
+async def test_row_that_the_server_cannot_send_stops_the_workers_not_for_long(pushed: Database) -> None:
+    async with relaying(pushed) as relayed, relayed.worker(1) as a, relayed.worker(2) as b:
+        insert(pushed, 1, 3)
+        await a.has(3)
+        await b.has(3)
+        epoch = a.feed.epoch
+        insert_beyond_the_log(pushed)
+        await until(lambda: a.feed.is_connected and b.feed.is_connected and a.restarts > 1 and b.restarts > 1, "both")
+        insert(pushed, 4, 4)
+        await until(lambda: last(a) == last(b) == "t4", "the row after it")
+        assert a.changes[-1] == b.changes[-1]
         assert a.changes[-1][0] > a.changes[-2][0] + 1
         assert a.feed.epoch == b.feed.epoch != epoch
 

@@ -64,6 +64,13 @@ def insert(database: Database, first: int, last: int, *, table: str = "tasks") -
     )
 
 
+def insert_beyond_the_log(database: Database) -> None:
+    """A row of 136 MB, little of which is left when it is compressed, whose text has more than 1 GB."""
+    bits = " || ".join(["B'0'::bit(83886080)::varbit"] * 13)
+    database.execute("ALTER TABLE tasks ADD COLUMN huge bit varying")
+    database.execute(f"INSERT INTO tasks (id, organization_id, huge) VALUES ('huge', 'o1', {bits})")
+
+
 def many_commits(database: Database, first: int, last: int, *, gate_at: int = 0) -> subprocess.Popen[bytes]:
     """A process that inserts the rows one by one, each in a transaction of its own.
 
@@ -287,6 +294,28 @@ async def test_lost_slot_beside_a_running_gateway_keeps_the_line(pushed: Databas
             await a.has(7)
             assert b.changes == a.changes[-1:]
             assert a.feed.epoch == b.feed.epoch
+
+
+async def test_row_that_the_server_cannot_send_stops_no_gateway_that_starts_before_it(pushed: Database) -> None:
+    async with running(pushed, "a") as a:
+        insert(pushed, 1, 2)
+        await a.has(2)
+    insert_beyond_the_log(pushed)
+    async with running(pushed, "a") as a:
+        insert(pushed, 3, 3)
+        await until(lambda: a.changes[-1:] != [] and a.changes[-1][3] == "t3", "the row after it")
+
+
+async def test_publication_that_was_made_anew_stops_the_stream_for_nobody(pushed: Database) -> None:
+    async with running(pushed, "a") as a:
+        insert(pushed, 1, 2)
+        await a.has(2)
+    pushed.execute("DROP PUBLICATION pgsync")
+    insert(pushed, 3, 3)
+    pushed.execute("CREATE PUBLICATION pgsync FOR TABLE tasks")
+    async with running(pushed, "a") as a:
+        insert(pushed, 4, 4)
+        await until(lambda: a.changes[-1:] != [] and a.changes[-1][3] == "t4", "the row after it")
 
 
 async def test_slot_lost_while_running_restarts_the_stream(pushed: Database) -> None:
