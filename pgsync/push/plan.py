@@ -272,7 +272,7 @@ def _place(schema: ResolvedSchema, statement: Statement) -> tuple[str, str]:
 
 def _step(statement: Statement, table: Table | None = None) -> Step:
     title = f"{statement.model or 'all models'}: {statement.kind.replace('_', ' ')} {statement.identity}"
-    risk = "what participants see changes at once; clients keep what they have until they bootstrap"
+    risk = "what participants see changes at once, and connected clients load the model anew"
     if table is not None and table.guests:
         named = ", ".join(table.guests[:_NAMED_GUESTS]) + (", .." if len(table.guests) > _NAMED_GUESTS else "")
         risk = (

@@ -582,12 +582,12 @@ class Grouper:
                 old_member,
             )
 
-    def _reload(self, key: str) -> None:
-        """Rows of a model are others without the log saying which: the same as a truncation for whoever has some."""
+    def _reload(self, key: str, action: str) -> None:
+        """Rows of a model are others, or more, without the log saying which."""
         model = next((model for model in self._schema.models if model.key == key), None)
         if model is not None:
             number = self._before + len(self._changes) + 1
-            self._changes.append(Change(number, "T", model, "", None, (), self._origin, None, None))
+            self._changes.append(Change(number, action, model, "", None, (), self._origin, None, None))
 
     def _truncate(self, message: Truncate) -> None:
         for oid in message.relations:
@@ -619,8 +619,9 @@ class Grouper:
             elif kind == "s":
                 self._version = int(said["version"])
             elif kind == "r":
+                added = frozenset(said.get("added", ()))
                 for key in said["models"]:
-                    self._reload(key)
+                    self._reload(key, "F" if key in added else "T")
             elif kind == "a":
                 self._anchors += (str(said["id"]),)
             elif kind in _NOTICES:

@@ -33,9 +33,11 @@ DEFAULT_GROUP: Final = "default"
 EVERYONE: Final[Key] = (None, "*")
 # Before the id of a participant, in place of a group: what a membership gave it, or took. Alone: nobody knows whom.
 MEMBER: Final = "@"
+# What finds the models that have got more fields: nobody who follows, only who comes back.
+ADDED: Final[Key] = (None, "+")
 
 
-_UNSEEN: Final = frozenset({"T", "S"})  # actions that are not found under the keys of their row
+_UNSEEN: Final = frozenset({"T", "S", "F"})  # actions that are not found under the keys of their row
 
 
 class Fallen(Exception):  # noqa: N818 - what happened to the reader, not a fault
@@ -72,6 +74,8 @@ def keys_of_change(change: Change) -> list[Key]:
     """
     if change.action == "T":
         return [EVERYONE]
+    if change.action == "F":
+        return [ADDED]
     if change.action == "S":
         return []
     groups = groups_of_change(change)

@@ -17,6 +17,7 @@ from pgsync.stream.cursor import cursor_encode
 from pgsync.stream.frames import FRAME_BYTES, View, begins_after, collect
 from pgsync.stream.passage import Passage, Turn
 from pgsync.stream.ring import (
+    ADDED,
     EVERYONE,
     Fallen,
     Held,
@@ -61,6 +62,7 @@ class Session:
         "_known_at",
         "_lost",
         "_member_keys",
+        "_opened_at",
         "_passage",
         "_pending",
         "_place",
@@ -107,6 +109,7 @@ class Session:
         self._router = router
         self._keys: tuple[Key, ...] = ()
         self._channels: dict[Key, Channel] = {}
+        self._opened_at = router.ring.head
         self._disarmed: list[Channel] = []
         # Where to read on. None: everything held has been read, and the first match will be noted by `wake`.
         self._pending: tuple[int, int] | None = None
@@ -245,9 +248,16 @@ class Session:
             self._start(ring.next_ordinal, 0, ring.appended)
 
     def start_after(self, sync_id: int) -> None:
-        """Everything after `sync_id`, as for a client that resumes there. Raises Fallen beyond the window."""
+        """Everything after `sync_id`, as for a client that resumes there.
+
+        Raises Fallen beyond the window, and where rows have got more to say before the session was opened: whoever was
+        connected then goes on without, but who comes back may know the new fields.
+        """
         ring = self._router.ring
         ordinal = ring.locate(sync_id)
+        for found in ring.find((ADDED,), ordinal):
+            if self._is_added(ring.get(found), sync_id):
+                raise Fallen
         offset = 0
         is_inside = False
         if ordinal < ring.next_ordinal:
@@ -259,6 +269,15 @@ class Session:
         # Only who finds more of that transaction will find its end.
         place = self._pending
         self._is_inside = is_inside and place is not None and ring.get(place[0]).transaction.xid == transaction.xid
+
+    def _is_added(self, held: Held, sync_id: int) -> bool:
+        readable = self._readable
+        return any(
+            change.action == "F"
+            and sync_id < change.sync_id <= self._opened_at
+            and (readable is None or change.model.typename.lower() in readable)
+            for change in held.transaction.changes
+        )
 
     def start_from_snapshot(self, snapshot: Snapshot) -> None:
         """Every held transaction that the snapshot does not see, and everything after: continues what was read with it.

@@ -76,8 +76,10 @@ class Change:
     """One change of one row.
 
     `action` is the contract's letter: I, U or D; or one that no delta can say: T, the whole table was truncated (then
-    `row_id` is ""); R, the log does not have the whole row; S, the table does not fit the model, so that nobody sees
-    the row. Who sees a T or R has to load rows anew.
+    `row_id` is ""), or its rows are others without the log saying which; R, the log does not have the whole row; S, the
+    table does not fit the model, so that nobody sees the row. Who sees a T or R has to load rows anew. F: rows have
+    values that they were never sent with, of a field or a model that is new (`row_id` is ""); only who comes back
+    from before has to load them.
     `organization` is None for a model that all organizations share. `groups` are the row's sync groups after the
     change (before it, for D); `previous_groups` are those before a U, when they were others and the log has the old
     row: who is only in them must see the row go. `encode` gives the JSON object of the row as bytes, of `row` when

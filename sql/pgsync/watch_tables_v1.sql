@@ -16,6 +16,7 @@ BEGIN
     LEFT JOIN pgsync_private.table_state AS k
       ON k.model_key = t.model_key
     WHERE k.state IS DISTINCT FROM t.state
+      OR pg_catalog.jsonb_strip_nulls(k.fields) <> t.fields
   ) AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('pgsync tables', 0)) THEN
     PERFORM pgsync_private.look_at_tables();
   END IF;

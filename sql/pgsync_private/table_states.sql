@@ -1,10 +1,20 @@
--- For each model of the active schema: the state of its table, and what a push has to put right (null: nothing).
+-- For each model of the active schema: what its rows are kept in, what clients are sent of them, and what a push has to put right (null: nothing).
 -- state changes when rows may have changed without the log telling: another table under the name, partitions attached, detached or emptied
--- by themselves, columns of fields dropped, renamed or of another type. A partition that is rewritten (VACUUM FULL) looks the same.
--- So it does when a push changes who sees rows: groups, read rule, and which rows grant the groups.
+-- by themselves. A partition that is rewritten (VACUUM FULL) looks the same. So it does when a push changes what the model is called,
+-- or who sees rows: groups, read rule, and which rows grant the groups.
+-- fields: by name, column and type as they are, "-" where the column is gone. last_column: the number of the table's last column.
 -- is_broken: rows can be neither read nor streamed. Takes no locks on tables, so nobody's DDL keeps it waiting.
 CREATE OR REPLACE FUNCTION pgsync_private.table_states()
-  RETURNS TABLE (model_key text, model_name text, state text, problem text, is_broken boolean)
+  RETURNS TABLE (
+    model_key text,
+    model_name text,
+    table_oid oid,
+    state text,
+    fields jsonb,
+    last_column smallint,
+    problem text,
+    is_broken boolean
+  )
   LANGUAGE sql
   STABLE
   SECURITY INVOKER
@@ -18,6 +28,7 @@ AS $function$
       pg_catalog.format('%I.%I', m.m ->> 'namespace', m.m ->> 'table') AS identity,
       c.oid,
       c.relkind,
+      c.relnatts,
       c.relreplident
     FROM pgsync_private.schema_version AS s
     CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(s.models) AS m(m)
@@ -61,9 +72,9 @@ AS $function$
   fields AS (
     SELECT
       m.key,
-      pg_catalog.string_agg(
-        pg_catalog.concat_ws(' ', f.f ->> 'column', COALESCE(pg_catalog.format_type(a.atttypid, a.atttypmod), '-')),
-        ',' ORDER BY f.f ->> 'column') AS columns,
+      pg_catalog.jsonb_object_agg(
+        f.f ->> 'name',
+        pg_catalog.jsonb_build_array(f.f ->> 'column', COALESCE(pg_catalog.format_type(a.atttypid, a.atttypmod), '-'))) AS sent,
       pg_catalog.string_agg(pg_catalog.quote_ident(f.f ->> 'column'), ', ' ORDER BY f.f ->> 'column')
         FILTER (WHERE a.attname IS NULL) AS missing,
       pg_catalog.string_agg(pg_catalog.quote_ident(f.f ->> 'column'), ', ' ORDER BY f.f ->> 'column')
@@ -91,8 +102,19 @@ AS $function$
   SELECT
     m.key,
     m.name,
-    pg_catalog.md5(pg_catalog.concat_ws(
-      '|', m.oid, l.files, f.columns, NULLIF(m.described ->> 'groups', '[]'), m.described ->> 'rule', m.described ->> 'grants', w.by_whom)),
+    m.oid,
+    pg_catalog.md5(pg_catalog.jsonb_build_array(
+      m.oid,
+      l.files,
+      m.described ->> 'typename',
+      m.described ->> 'idColumn',
+      m.described ->> 'tenantColumn',
+      m.described -> 'groups',
+      m.described ->> 'rule',
+      m.described -> 'grants',
+      w.by_whom)::text),
+    COALESCE(f.sent, '{}'),
+    COALESCE(m.relnatts, 0),
     CASE
       WHEN m.oid IS NULL THEN pg_catalog.format('table %s is gone, or has another name', m.identity)
       WHEN f.missing IS NOT NULL THEN pg_catalog.format('table %s has no column %s, or under another name', m.identity, f.missing)
@@ -121,4 +143,4 @@ $function$;
 
 ALTER FUNCTION pgsync_private.table_states() OWNER TO pgsync_owner;
 REVOKE ALL ON FUNCTION pgsync_private.table_states() FROM PUBLIC;
-COMMENT ON FUNCTION pgsync_private.table_states() IS 'The state of the table of each model, and what a push has to put right.';
+COMMENT ON FUNCTION pgsync_private.table_states() IS 'What the rows of each model are kept in and sent of, and what a push has to put right.';

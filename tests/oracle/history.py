@@ -29,8 +29,9 @@ Member = tuple[str | None, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change with its sync id. `action` T empties a table, R says that its rows have to be loaded anew: `key` then
-    names only the model. `is_cut`: the log does not have the whole row that comes, so who sees it has to load it.
+    """One change with its sync id. `action` T empties a table, R says that its rows have to be loaded anew, F that they
+    have more to say to whoever comes back: `key` then names only the model. `is_cut`: the log does not have the whole
+    row that comes, so who sees it has to load it.
     """
 
     sync_id: int
@@ -133,7 +134,7 @@ class History:
             if change.action == "T":
                 for key in [key for key in self.rows if key[0] == change.model.key]:
                     self._put(key, change.sync_id, None)
-            elif change.action != "R":
+            elif change.action not in "RF":
                 self._put(change.key, change.sync_id, change.after)
         self.head += transaction.reserved
         for member in concerned:
@@ -397,7 +398,8 @@ class LogReader:
                 transaction.version = version
             case {"t": "r", "models": list(keys)}:
                 for model in [model for key in keys for model in self._history.schema.models if model.key == key]:
-                    self._note(transaction, Change(0, "R", model, (model.key, None, ""), None, None))
+                    action = "F" if model.key in said.get("added", ()) else "R"
+                    self._note(transaction, Change(0, action, model, (model.key, None, ""), None, None))
             case {"t": "a", "id": str(anchor)} if (found := _LINE.fullmatch(anchor)) is not None:
                 transaction.line = int(found[1])
 
