@@ -149,6 +149,7 @@ def test_change_that_is_given_up_leaves_nothing(filled: Database) -> None:
     psql(filled, until_the_transaction(planned(filled, wider(), Wishes())))
     result = push(filled.dsn, NARROW)
     assert [step.title for step in result.plan.steps] == [
+        "note the tables as they are",
         "wait for the tables",
         "tasks: give up the change of type of estimate_retyped",
         "activate this version",
