@@ -31,6 +31,7 @@ _ENDED = Statement(b"SELECT pgsync.ended_credentials_v1($1::jsonb)", b"ended_cre
 _SHOW = Statement(b"SELECT pgsync.credential_v1($1::jsonb, $2::text)", b"credential_v1")
 
 _COMMON: Final = {"ttlSeconds", "syncGroups", "label", "organizationId", "onBehalfOf"}
+_PREEMPT: Final = "claim.preempt"  # kept apart from what a session may do to rows
 _AGENT_KEYS: Final = _COMMON | {"participantKind", "participantId", "operations", "userMeta", "wideScope"}
 _USER_KEYS: Final = _COMMON | {
     "user",
@@ -143,7 +144,11 @@ class Credentials:
         token = keys.generate(kind)
         body |= {"keyKind": kind, "keyHash": keys.digest(token).hex()}
         answer = await self._run(Call(_MINT, (credential.identity_json, orjson.dumps(body))))
-        return answer["credential"], token
+        minted = answer["credential"]
+        if body.get("operations"):
+            # In the words of whoever asked, who may compare them; the session's identity has them by typename.
+            minted["operations"] = [asked for asked in body["operations"] if asked != _PREEMPT]
+        return minted, token
 
     async def _rotate(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> Answer:
         capability_id = _id(segments)

@@ -231,17 +231,27 @@ def _responses(operation: Operation, model: Model | None) -> Json:
     return responses
 
 
+_KEY: Final[Json] = {
+    "idempotencyKey": {
+        "type": ["string", "null"],
+        "maxLength": 255,
+        "description": "In place of the header Idempotency-Key, which wins.",
+    }
+}
+
+
 def _body_schema(operation: Operation, model: Model | None) -> Json | None:
     if operation.body is None:
         return None
     if model is None or operation.body:
         return operation.body
-    data = ref(f"{model.typename}Data")
+    # Which fields have a default is the database's knowledge: none is called required here.
+    data = {"data": or_null(ref(f"{model.typename}Data"))}
     if operation.method == "POST":
-        return object_of({"data": _create_schema(model)}, {"id": _id_schema(model), **GUARDS}, closed=True)
+        return object_of({}, {**data, "id": or_null(_id_schema(model)), **GUARDS, **_KEY}, closed=True)
     if operation.method == "PATCH":
-        return object_of({"data": data}, GUARDS, closed=True)
-    return object_of({}, GUARDS, closed=True)
+        return object_of({}, {**data, **GUARDS, **_KEY}, closed=True)
+    return object_of({}, {**GUARDS, **_KEY}, closed=True)
 
 
 # --- models ---------------------------------------------------------------------------------------------------------
@@ -260,11 +270,6 @@ def _data_schema(model: Model) -> Json:
         "properties": {f.name: _field_schema(f) for f in model.fields if not (f.base or f.readonly)},
         "additionalProperties": False,
     }
-
-
-def _create_schema(model: Model) -> Json:
-    # Which fields have a default is the database's knowledge: none is called required here.
-    return ref(f"{model.typename}Data")
 
 
 def _field_schema(f: Field) -> Json:

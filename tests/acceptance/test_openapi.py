@@ -54,6 +54,27 @@ def references(node: Any) -> set[str]:
     return set().union(*(references(child) for child in node)) if isinstance(node, list) else set()
 
 
+async def test_document_has_every_key_of_a_write_and_null_for_each(client: Client) -> None:
+    paths = (await document(client))["paths"]
+    guards = {"claim", "fenceToken", "readAt", "onStale", "reads", "track", "idempotencyKey"}
+    for path, method, keys in (
+        ("/api/v1/models/tasks", "post", guards | {"id", "data"}),
+        ("/api/v1/models/tasks/{id}", "patch", guards | {"data"}),
+        ("/api/v1/models/tasks/{id}", "delete", guards),
+    ):
+        body = paths[path][method]["requestBody"]["content"]["application/json"]["schema"]
+        assert set(body["properties"]) == keys
+        assert "required" not in body
+        for name, taken in body["properties"].items():
+            kinds = taken.get("type", taken.get("enum")) or [one.get("type") for one in taken["anyOf"]]
+            assert "null" in kinds or None in kinds, name
+    nothing = dict.fromkeys(guards | {"id", "data"})
+    assert (await client.call("POST", "/api/v1/models/projects", nothing | {"data": {"name": "x"}})).status == 200
+    assert (await client.call("POST", "/api/v1/models/counters", nothing | {"id": 1})).status == 200
+    reply = await client.call("PATCH", "/api/v1/models/counters/1", {"idempotencyKey": "k1", "data": None})
+    assert (reply.status, reply.json["clientTxId"]) == (200, "k1")
+
+
 async def test_document_spells_out_the_models_of_the_schema(client: Client) -> None:
     found = await document(client)
     assert found["openapi"].startswith("3.1")
