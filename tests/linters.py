@@ -82,8 +82,8 @@ def as_psql_sends(script: str) -> str:
         command = re.match(r"\\(\w+)", line)
         if command is None:
             sent.append(re.sub(r":'\w+'", "'t'", line))
-        elif command[1] == "gset":
-            sent.append(";")  # it sends what stands before it
+        elif command[1] in ("gset", "gexec"):
+            sent.append(";")  # it sends what stands before it; gexec then what comes back
         elif command[1] in ("if", "else", "endif"):
             sent.append("")
         else:

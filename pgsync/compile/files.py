@@ -94,6 +94,7 @@ def _table(schema: ResolvedSchema, model: ResolvedModel) -> dict[str, Any]:
                 "create": create_index(model, index),
                 "concurrently": create_index(model, index, concurrently=True),
                 "mark": mark_index(model, index),
+                "name": literal(index.name),
                 "qualified": f"{quote(model.namespace)}.{quote(index.name)}",
                 "literal": literal(f"{quote(model.namespace)}.{quote(index.name)}"),
             }

@@ -15,6 +15,7 @@
 -- All at once, before the first of them is needed: nobody waits for us while we wait for somebody else's table.
 LOCK TABLE {{ table_names | join(", ") }} IN ACCESS EXCLUSIVE MODE;
 {% endif %}
+{% include "bundle/references_gone.sql" %}
 {% for m in on_tables %}
 
 

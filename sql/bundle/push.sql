@@ -4,7 +4,8 @@
 -- Creates: the namespaces pgsync, pgsync_private and pgsync_generated with all that is in them; the publication pgsync; on the table of
 --   each model policies, triggers and, where visibility depends on columns that change, REPLICA IDENTITY FULL.
 {% if migrate %}
--- Tables: makes those that are missing. It alters none that is there: `pgsync migrate` does that.
+-- Tables: makes those that are missing. Of those that pgsync made it drops references that the schema no longer has. It alters nothing else of a
+--   table that is there: `pgsync migrate` does that.
 {% else %}
 -- Tables: makes none and alters none; a table that is missing or lacks a column is an error at once. `pgsync migrate` makes them.
 {% endif %}

@@ -5,7 +5,8 @@
 --   slots; the roles, where no other database uses them. To go back to an older version run its push.sql instead.
 -- Locks: ACCESS EXCLUSIVE on each model's table, all at once, until the commit. No table is rewritten or read.
 -- Grants: takes back those of push.sql.
--- Undo: roles.sql and push.sql; the keys, logs, ledger and claims that were there do not come back.
+-- Undo: roles.sql and push.sql; the keys, logs, ledger and claims that were there do not come back. Indexes and references of tables that pgsync
+--   made stay, and those that a later version dropped stay dropped: the concurrent.sql of the version that has them makes them again.
 -- Run: psql -X -v ON_ERROR_STOP=1 -f revert.sql, when the gateways have been stopped. A second time there is nothing to do.
 -- Nothing but pgsync calls these functions.
 -- squawk-ignore-file ban-drop-function

@@ -1760,6 +1760,25 @@ COMMENT ON FUNCTION pgsync_generated.task_record() IS '[pgsync model=tasks hash=
 LOCK TABLE public.comments, public.projects, public.tasks IN ACCESS EXCLUSIVE MODE;
 
 
+-- ===== references that the schema no longer has =====
+-- Those that pgsync made on tables that it made; their comments say so. psql runs each statement that this selects.
+SELECT pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::pg_catalog.regclass, c.conname)
+FROM pg_catalog.pg_constraint AS c
+JOIN (
+  VALUES
+    ('public.comments', ARRAY['comments_task_id_fkey']::text[]),
+    ('public.projects', ARRAY[]::text[]),
+    ('public.tasks', ARRAY['tasks_project_id_fkey']::text[])
+) AS w(name, wanted)
+  ON c.conrelid = pg_catalog.to_regclass(w.name)
+WHERE c.contype = 'f'
+  AND c.conname <> ALL (w.wanted)
+  AND pg_catalog.obj_description(c.oid, 'pg_constraint') LIKE '[pgsync] %'
+  AND pg_catalog.obj_description(c.conrelid, 'pg_class') LIKE '[pgsync model=%'
+ORDER BY 1
+\gexec
+
+
 -- ===== comments: on the table =====
 
 -- row_security public.comments (lock: ACCESS EXCLUSIVE, reads no row)

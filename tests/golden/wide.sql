@@ -5133,6 +5133,31 @@ COMMENT ON FUNCTION pgsync_generated.workspace_record() IS '[pgsync model=worksp
 LOCK TABLE public.counters, public.countries, public.documents, public.folder_list, public.memberships, public.persons, public.samples, public.watches, public.workspaces IN ACCESS EXCLUSIVE MODE;
 
 
+-- ===== references that the schema no longer has =====
+-- Those that pgsync made on tables that it made; their comments say so. psql runs each statement that this selects.
+SELECT pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::pg_catalog.regclass, c.conname)
+FROM pg_catalog.pg_constraint AS c
+JOIN (
+  VALUES
+    ('public.counters', ARRAY[]::text[]),
+    ('public.countries', ARRAY[]::text[]),
+    ('public.documents', ARRAY['documents_workspace_id_fkey', 'documents_folder_fkey']::text[]),
+    ('public.folder_list', ARRAY['folder_list_parent_id_fkey']::text[]),
+    ('public.memberships', ARRAY['memberships_person_id_fkey', 'memberships_workspace_id_fkey']::text[]),
+    ('public.persons', ARRAY[]::text[]),
+    ('public.samples', ARRAY[]::text[]),
+    ('public.watches', ARRAY[]::text[]),
+    ('public.workspaces', ARRAY['workspaces_country_id_fkey']::text[])
+) AS w(name, wanted)
+  ON c.conrelid = pg_catalog.to_regclass(w.name)
+WHERE c.contype = 'f'
+  AND c.conname <> ALL (w.wanted)
+  AND pg_catalog.obj_description(c.oid, 'pg_constraint') LIKE '[pgsync] %'
+  AND pg_catalog.obj_description(c.conrelid, 'pg_class') LIKE '[pgsync model=%'
+ORDER BY 1
+\gexec
+
+
 -- ===== counters: on the table =====
 
 -- row_security public.counters (lock: ACCESS EXCLUSIVE, reads no row)

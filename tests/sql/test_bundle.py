@@ -61,6 +61,21 @@ def second() -> Schema:
     return Schema(Project, Task)
 
 
+def third() -> Schema:
+    """The second without its index and its reference."""
+
+    class Project(Model):
+        name: str
+
+    class Task(Model):
+        title: str
+        status: Literal["todo", "doing", "done"] = "todo"
+        owner: str | None = None
+        project_id: str | None = None
+
+    return Schema(Project, Task)
+
+
 def files(schema: Schema, *, tables: bool = True) -> dict[str, str]:
     return dict(bundle_files(compile_schema(schema.resolved), migrate=tables))
 
@@ -104,6 +119,80 @@ def test_bundle_and_push_make_the_same_of_an_older_version(database: Database, o
     push(other.dsn, second(), migrate=False)
     assert catalog(database) == catalog(other)
     assert not push(database.dsn, second()).changed
+
+
+def test_bundle_and_push_let_the_same_indexes_and_references_go(database: Database, other: Database) -> None:
+    theirs = (
+        "CREATE INDEX mine ON tasks (owner); ALTER TABLE tasks ADD CONSTRAINT theirs"
+        " FOREIGN KEY (organization_id, project_id) REFERENCES projects (organization_id, id);"
+    )
+    for each in (database, other):
+        push(each.dsn, second())
+        each.execute(theirs + "INSERT INTO tasks (organization_id, id, title) VALUES ('acme', 't1', 'x')")
+    with_both = catalog(database)[0]
+    by_hand(database, third())
+    push(other.dsn, third())
+    assert catalog(database) == catalog(other)
+    assert not push(database.dsn, third()).changed
+    assert set(indexes(database)) == {"mine", "projects_pkey", "tasks_pkey"}
+    assert references(database) == ["theirs"]
+    once = catalog(database)
+    by_hand(database, third())
+    assert catalog(database) == once, "a second time changed something"
+    by_hand(database, second())
+    assert catalog(database)[0] == with_both, "the bundle of the version before does not bring them back"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COMMENT ON TABLE tasks IS 'ours'",
+        "COMMENT ON INDEX tasks_organization_id_owner_idx IS NULL;"
+        "COMMENT ON CONSTRAINT tasks_project_id_fkey ON tasks IS NULL",
+    ],
+)
+def test_bundle_keeps_what_is_not_its_own_or_what_others_need(database: Database, statement: str) -> None:
+    push(database.dsn, second())
+    database.execute(statement)
+    bundle = files(third())
+    psql(database, bundle["push.sql"])
+    psql(database, bundle["concurrent.sql"])
+    assert "tasks_organization_id_owner_idx" in indexes(database)
+    assert references(database) == ["tasks_project_id_fkey"]
+
+
+def test_index_that_a_reference_of_others_has_come_to_need_stays(database: Database, other: Database) -> None:
+    class Task(Model):
+        title: str
+        owner: str = Field(unique=True)
+
+    class Plain(Model, typename="Task", key="tasks"):
+        title: str
+        owner: str
+
+    theirs = "CREATE TABLE theirs (o text, w text, FOREIGN KEY (o, w) REFERENCES tasks (organization_id, owner))"
+    for each in (database, other):
+        push(each.dsn, Schema(Task))
+        each.execute(theirs)
+    by_hand(database, Schema(Plain))
+    push(other.dsn, Schema(Plain))
+    assert catalog(database) == catalog(other)
+    assert "tasks_organization_id_owner_key" in indexes(database)
+    for each in (database, other):
+        each.execute("DROP TABLE theirs")
+    by_hand(database, Schema(Plain))
+    push(other.dsn, Schema(Plain))
+    assert catalog(database) == catalog(other)
+    assert indexes(database) == ["tasks_pkey"]
+
+
+def test_bundle_drops_an_index_that_it_was_interrupted_in_dropping(database: Database) -> None:
+    push(database.dsn, second())
+    database.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_organization_id_owner_idx'::regclass"
+    )
+    by_hand(database, third())
+    assert set(indexes(database)) == {"projects_pkey", "tasks_pkey"}
 
 
 def test_bundle_is_refused_by_a_version_that_has_more(database: Database) -> None:
@@ -166,6 +255,16 @@ def test_revert_keeps_tables_that_pgsync_made_with_their_rows(database: Database
     psql(database, files(second())["revert.sql"])
     assert database.execute("SELECT id FROM tasks") == [("t1",)]
     assert "pgsync" not in dump(database)
+
+
+def indexes(database: Database) -> list[str]:
+    found = database.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
+    return [name for (name,) in found]
+
+
+def references(database: Database) -> list[str]:
+    found = database.execute("SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = 'tasks'::regclass")
+    return [name for (name,) in found]
 
 
 def run(database: Database, script: str) -> None:
