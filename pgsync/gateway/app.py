@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -243,29 +243,30 @@ async def serve(
         )
 
         async def on_message(message: Mapping[str, Any]) -> None:
+            # Anybody may notify, so what is said here is a reason to look and nothing else.
             match message:
                 case {"t": "schema"}:
                     await schema.refresh()
-                case {"t": "revoked", "capabilityId": str(capability_id)}:
+                case {"t": "revoked" | "rotated", "capabilityId": str(capability_id)}:
+                    authenticator.forget(capability_id)
+                    await end_ended({capability_id})
+
+        async def on_gap() -> None:
+            authenticator.forget_all()
+            await schema.refresh()
+            await end_ended(connections.capability_ids)
+
+        async def end_ended(capability_ids: Collection[str]) -> None:
+            for capability_id, status, expires_at in await ended_credentials(reads, capability_ids):
+                if status == "revoked" or expires_at is None:
                     closed = sessions.end(capability_id)
                     emit(Event.CREDENTIAL_REVOKED, capability_id=capability_id, sessions_closed=closed)
-
-                case {"t": "rotated", "capabilityId": str(capability_id), "expiresAt": str(expires_at)}:
-                    authenticator.forget(capability_id)
+                else:
                     end_later(capability_id, expires_at)
 
         def end_later(capability_id: str, expires_at: str) -> None:
             end = partial(connections.close_sessions_of, capability_id, expired=True)
             asyncio.get_running_loop().call_later(seconds_until(expires_at), end)
-
-        async def on_gap() -> None:
-            authenticator.forget_all()
-            await schema.refresh()
-            for capability_id, status, expires_at in await ended_credentials(reads, connections.capability_ids):
-                if status == "revoked" or expires_at is None:
-                    sessions.end(capability_id)
-                else:
-                    end_later(capability_id, expires_at)
 
         notifications = Notifications(config.database_url, on_message=on_message, on_gap=on_gap)
         listening = asyncio.create_task(notifications.run(), name="notifications")

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from pgsync import keys
 from pgsync.gateway import serve
-from tests.acceptance.conftest import LIMIT_SECONDS, Client, Reply, World, config_of, until
+from tests.acceptance.conftest import LIMIT_SECONDS, Client, Reply, Socket, World, config_of, until
 
 CAPABILITIES = "/api/v1/capabilities"
 EPHEMERAL_KEYS = "/api/v1/ephemeral_keys"
@@ -280,6 +281,29 @@ async def test_revocation_reaches_the_other_gateways(world: World) -> None:
                     pass
             assert message.data == 4003
         assert (await elsewhere.get("/api/auth/identity")).error[:2] == (401, "apikey_revoked")
+
+
+@pytest.mark.parametrize("said", ["revoked", "rotated"])
+async def test_an_end_that_somebody_made_up_ends_nobody(world: World, said: str) -> None:
+    owner = world.client()
+    kept, ended = await mint(owner), await mint(owner)
+    async with world.with_key(ended["token"]).socket() as socket, world.with_key(kept["token"]).socket() as other:
+        await socket.sync()
+        await other.sync()
+        forged = {"t": said, "capabilityId": kept["capabilityId"], "expiresAt": "2020-01-01T00:00:00Z"}
+        world.database.execute("SELECT pg_notify('pgsync', %s)", (orjson.dumps(forged).decode(),))
+        world.database.execute("SELECT pgsync.revoke_credential_v1(%s)", (ended["capabilityId"],))
+        assert await close_code(socket) == 4003
+        await other.sync()
+    assert (await world.with_key(kept["token"]).get("/api/auth/identity")).status == 200
+
+
+async def close_code(socket: Socket) -> int:
+    """Why the server has closed it."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while (message := await socket.raw.receive()).type is aiohttp.WSMsgType.TEXT:
+            pass
+    return int(message.data)
 
 
 @pytest.mark.parametrize("rotated", [False, True], ids=["revoked", "rotated"])
