@@ -142,7 +142,8 @@ class Claims:
         return await self._run(_ONE, credential, _claim_id(segments))
 
     async def _run(self, statement: Statement, credential: Credential, *parameters: bytes | None) -> Answer:
-        (result,) = await self._database.run([Call(statement, (credential.identity_json, *parameters))])
+        call = Call(statement, (credential.identity_json, *parameters))
+        (result,) = await self._database.run([call], organization=credential.organization_id)
         outcome = orjson.loads(result.get_value(0, 0) or b"null")
         if outcome["outcome"] == "refused":
             raise PgsyncError.of_refusal(outcome["error"])

@@ -38,8 +38,12 @@ _COMMIT = Statement(b"COMMIT", b"commit")
 
 @dataclass(frozen=True, slots=True)
 class RowCommit:
-    """One single-row commit as `pgsync.write_v1` takes it; `identity`, `body` and `evidence` are JSON text."""
+    """One single-row commit as `pgsync.write_v1` takes it; `identity`, `body` and `evidence` are JSON text.
 
+    `organization` is the identity's.
+    """
+
+    organization: str
     identity: bytes
     key: str
     action: str
@@ -199,5 +203,5 @@ class CommitQueue:
                 answer.set_result(outcome)
 
     async def _send_alone(self, commit: RowCommit) -> Any:
-        (result,) = await self._database.run([commit.call()])
+        (result,) = await self._database.run([commit.call()], organization=commit.organization)
         return orjson.loads(result.get_value(0, 0) or b"null")

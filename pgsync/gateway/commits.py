@@ -107,6 +107,7 @@ class Committer:
         if known is not None and row_id is not None:
             check_id(known, row_id)
         commit = RowCommit(
+            organization=credential.organization_id,
             identity=credential.identity_json,
             key=key,
             action=action,
@@ -140,7 +141,10 @@ class Committer:
     ) -> bytes:
         parameters = (credential.identity_json, key.encode(), body.raw, self._evidence(body.read_ats))
         try:
-            (result,) = await self._schema.outlive_push(lambda: self._database.run([Call(statement, parameters)]))
+            call = Call(statement, parameters)
+            (result,) = await self._schema.outlive_push(
+                lambda: self._database.run([call], organization=credential.organization_id)
+            )
         except psycopg.Error as error:
             places = [(model, data_path % index) for index, model in enumerate(body.models)]
             raise await self._explain(error, places, body.raw) from error

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import errors as pg_errors
@@ -50,6 +51,8 @@ class Database:
 
     `wait_seconds` bounds the wait for a free connection and `max_waiting` the number of those who wait; beyond either
     the request fails with DatabaseUnavailableError instead of joining a line that only grows. A timeout of 0 is none.
+    One organization has three quarters of the connections at most, so that none who waits for its locks, or for its
+    own slow queries, keeps the others from theirs.
     `namespaces` are where names of types and operators are looked up besides Postgres's own; None: where the role's
     `search_path` says.
     """
@@ -83,6 +86,9 @@ class Database:
         self._wait_seconds = wait_seconds
         self._max_waiting = max_waiting
         self._pool = self._make_pool()
+        self._share = size - size // 4
+        self._shares = WeakValueDictionary[str, asyncio.Semaphore]()  # each is there while somebody has or awaits it
+        self._waiting_for_share = 0
         self._used: dict[PooledConnection, AsyncConnectionPool[PooledConnection]] = {}
         self._returning: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -133,8 +139,10 @@ class Database:
             )
         return name
 
-    async def run(self, calls: Sequence[Call]) -> list[PGresult]:
+    async def run(self, calls: Sequence[Call], *, organization: str | None = None) -> list[PGresult]:
         """Runs the statements in one transaction and one round trip; the results in their order.
+
+        `organization` is whose share of the connections it takes, None for nobody's.
 
         A lost connection, a deadlock and a plan that DDL made stale are tried again, so the statements must be safe to
         repeat: reads are, and a write is by its idempotency key. Raises psycopg.Error and DatabaseUnavailableError.
@@ -142,9 +150,14 @@ class Database:
         attempt = 0
         while True:
             attempt += 1
-            connection = await self._acquire()
+            share = await self._take_share(organization)
+            try:
+                connection = await self._acquire()
+            except BaseException:
+                share.release()
+                raise
             running = connection.exchange.run(calls)
-            running.add_done_callback(partial(self._release_after, connection))
+            running.add_done_callback(partial(self._release_after, connection, share))
             try:
                 return await asyncio.shield(running)
             except pg_errors.FeatureNotSupported:  # "cached plan must not change result type"
@@ -161,19 +174,23 @@ class Database:
                     raise DatabaseUnavailableError("the connection to the database was lost") from error
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[Exchange]:
+    async def hold(self, *, organization: str | None = None) -> AsyncIterator[Exchange]:
         """A connection for several requests, such as a transaction that is read bit by bit.
 
         It goes back to the pool when the block ends well, by then outside of any transaction, and is closed else.
-        Raises DatabaseUnavailableError.
+        `organization` as of `run`. Raises DatabaseUnavailableError.
         """
-        connection = await self._acquire()
-        is_well = False
+        share = await self._take_share(organization)
         try:
-            yield connection.exchange
-            is_well = True
+            connection = await self._acquire()
+            is_well = False
+            try:
+                yield connection.exchange
+                is_well = True
+            finally:
+                self._return(self._give_back(connection, is_well=is_well))
         finally:
-            self._return(self._give_back(connection, is_well=is_well))
+            share.release()
 
     async def _give_back(self, connection: PooledConnection, *, is_well: bool) -> None:
         if not is_well:
@@ -186,6 +203,28 @@ class Database:
         await self._pool.close()
         for connection in list(self._used):
             await connection.close()
+
+    async def _take_share(self, organization: str | None) -> asyncio.Semaphore:
+        """What is to be released when the organization's request has ended."""
+        if organization is None:
+            return asyncio.Semaphore(0)
+        share = self._shares.get(organization)
+        if share is None:
+            share = self._shares[organization] = asyncio.Semaphore(self._share)
+        if not share.locked():
+            await share.acquire()  # at once
+            return share
+        if self._waiting_for_share >= self._max_waiting:
+            raise DatabaseUnavailableError("too many requests wait for the database")
+        self._waiting_for_share += 1
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await share.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailableError("too many requests of the organization hold the database up") from error
+        finally:
+            self._waiting_for_share -= 1
+        return share
 
     async def _acquire(self) -> PooledConnection:
         """A connection that works, as far as one can tell without asking the server."""
@@ -223,7 +262,10 @@ class Database:
             raise asyncio.CancelledError
         return connection
 
-    def _release_after(self, connection: PooledConnection, running: asyncio.Future[list[PGresult]]) -> None:
+    def _release_after(
+        self, connection: PooledConnection, share: asyncio.Semaphore, running: asyncio.Future[list[PGresult]]
+    ) -> None:
+        share.release()
         if not running.cancelled():
             running.exception()  # seen, also when the caller has gone
         self._return(self._used.pop(connection).putconn(connection))

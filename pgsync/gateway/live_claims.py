@@ -262,10 +262,10 @@ class ClaimFrames:
         return outcome
 
     async def _run(self, statement: Statement, *parameters: bytes) -> tuple[bytes | None]:
+        credential = self._member.credential
+        call = Call(statement, (credential.identity_json, *parameters))
         try:
-            (result,) = await self._database.run(
-                [Call(statement, (self._member.credential.identity_json, *parameters))]
-            )
+            (result,) = await self._database.run([call], organization=credential.organization_id)
         except DatabaseUnavailableError as error:
             raise PgsyncError("connected_database_unreachable", str(error)) from error
         except psycopg.Error as error:

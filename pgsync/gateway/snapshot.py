@@ -48,7 +48,8 @@ async def read(
         if credential.readable is None
         else [Call(_MAY_READ, (model.typename.lower().encode(),)) for model in require]
     )
-    results = await database.run([BEGIN_READ, identify(credential), *grants, *calls, COMMIT])
+    statements = [BEGIN_READ, identify(credential), *grants, *calls, COMMIT]
+    results = await database.run(statements, organization=credential.organization_id)
     return Reading(results[2 + len(grants) : -1], snapshot_of(results[1]))
 
 

@@ -99,7 +99,7 @@ class SyncReads:
                 checked.append(None)
                 said = {"index": index, "code": error.code, "message": error.message}
                 errors.append(said if error.param is None else said | {"param": error.param})
-        async with self._database.hold() as connection:
+        async with self._database.hold(organization=credential.organization_id) as connection:
             (_, identity) = await connection.run([BEGIN_READ, identify(credential)])
             position = stamp(self._feed, snapshot_of(identity))
             results = [[] if one is None else await _rows(connection, one) for one in checked]

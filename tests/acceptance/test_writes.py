@@ -16,6 +16,10 @@ from pgsync.gateway import serve
 from tests import postgres
 from tests.acceptance.conftest import Client, Reply, World, config_of, new_key, until
 
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgsync gateway writes' AND wait_event_type = 'Lock'
+  AND datname = current_database()
+"""
 RECEIPT: dict[str, type | tuple[type, ...]] = {
     "object": str,
     "id": str,
@@ -220,6 +224,32 @@ async def test_writers_who_wait_for_a_locked_row_keep_nobody_else_waiting(world:
         other.commit()
     for reply in await asyncio.gather(*waiting):
         receipt(reply)
+
+
+async def test_writers_of_an_organization_who_wait_leave_the_others_connections(pushed: postgres.Database) -> None:
+    async with serve(config_of(pushed, write_pool_size=4)) as gateway, aiohttp.ClientSession() as session:
+        world = World(gateway, pushed, session)
+        ada, eve = world.client("acme"), world.client("other")
+        await ada.create("tasks", "locked", {"title": "x"})
+        with world.database.connect(autocommit=False) as other:
+            other.execute("UPDATE tasks SET priority = 1 WHERE id = 'locked'")
+            operation = {"action": "update", "model": "tasks", "id": "locked", "data": {"priority": 2}}
+            waiting = [asyncio.ensure_future(ada.update("tasks", "locked", {"priority": n})) for n in range(6)]
+            waiting += [
+                asyncio.ensure_future(ada.call("POST", "/api/v1/commits", {"operations": [operation]}))
+                for _ in range(6)
+            ]
+
+            async def are_waiting() -> bool:
+                return bool(world.database.execute(WAITING) == [(3,)])
+
+            await until(are_waiting, "three wait for the lock")
+            for number in range(3):
+                receipt(await eve.create("tasks", f"t{number}", {"title": "x"}))
+            assert not any(task.done() for task in waiting)
+            other.commit()
+        for reply in await asyncio.gather(*waiting):
+            receipt(reply)
 
 
 # --- tenants ------------------------------------------------------------------------------------------------------
