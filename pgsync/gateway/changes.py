@@ -424,6 +424,7 @@ class Stream:
             reader=self.credential.reader,
             view=self._wanted.selection,
             member=self.credential.member,
+            is_newer=self._schema.current.version > self._feed.schema.version,
         )
 
     def _resume(self) -> str | None:

@@ -76,6 +76,7 @@ class Socket:
         self._bootstrap = bootstrap
         self._committer = committer
         self._memberships = memberships
+        self._coordination = coordination
         # What the client has asked for, None for all; of that the credential's own, and what memberships grant.
         self._asked = asked or None
         self._subscribed = groups = groups_of(credential, asked)
@@ -89,7 +90,6 @@ class Socket:
         self._sending = asyncio.Lock()
         self._commits: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue(MAX_PENDING_COMMITS)
         self._ending: asyncio.Task[None] | None = None
-        self._coordination = coordination
         self._member = Member(
             credential, groups, on_overflow=partial(self.end, TRY_AGAIN, "too_slow"), catch_up=self._catch_up
         )
@@ -278,6 +278,7 @@ class Socket:
             readable=credential.readable,
             reader=credential.reader,
             member=credential.member,
+            is_newer=self._coordination.schema.current.version > self._feed.schema.version,
         )
 
     def _sync_response(self, frames: list[bytes], *, must_bootstrap: bool = False) -> bytes:

@@ -12,7 +12,7 @@ from pgsync.stream.ring import Key, groups_of_change
 from pgsync.stream.transaction import Change
 
 # Actions that no delta can say: the rows have to be loaded anew.
-RELOADS: Final = frozenset({"T", "R"})
+RELOADS: Final = frozenset({"T", "R", "F"})
 
 
 @lru_cache(maxsize=4096)

@@ -75,7 +75,7 @@ class Unread(bytes):
 
 
 class Reload(bytes):
-    """The event that tells a reader to load the rows of a model anew: its table was truncated."""
+    """The event that tells a reader to load the rows of a model anew: its table was truncated, or a push came."""
 
     @classmethod
     def of(cls, change: Change, position: int) -> Reload:
@@ -223,7 +223,7 @@ class _Events:
             self._put(last)
             self.is_inside = True
             last = None
-            if seen[0] == "T":
+            if seen[0] in ("T", "F"):
                 self._put_alone(Reload.of(change, transaction.begins_after))
             elif seen[0] == "R":
                 self._put_alone(Unread.of(change, seen[1], transaction))

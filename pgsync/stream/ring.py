@@ -33,7 +33,7 @@ DEFAULT_GROUP: Final = "default"
 EVERYONE: Final[Key] = (None, "*")
 # Before the id of a participant, in place of a group: what a membership gave it, or took. Alone: nobody knows whom.
 MEMBER: Final = "@"
-# What finds the models that have got more fields: nobody who follows, only who comes back.
+# What finds the models that have got more fields: whoever comes back, and nobody who follows.
 ADDED: Final[Key] = (None, "+")
 
 

@@ -66,14 +66,16 @@ class Router:
         reader: Reader | None = None,
         view: View | None = None,
         member: str | None = None,
+        is_newer: bool = False,
     ) -> Session:
         """A session that receives everything from now on that its groups may see.
 
         `readable` are the lower-cased typenames of the models that it may read, None for all. `reader` is whom read
         rules are judged for; without one, models with a rule show nothing. `view` is the form of what it is given.
         `member` is the id of the participant whose memberships it follows, None for a session that follows none.
+        `is_newer`: it is opened under a version of the schema that the stream has not reached.
         """
-        session = Session(self, organization, groups, readable, reader, view, member)
+        session = Session(self, organization, groups, readable, reader, view, member, is_newer=is_newer)
         self._sessions.add(session)
         return session
 

@@ -52,6 +52,7 @@ class Session:
     """
 
     __slots__ = (
+        "_added",
         "_after",
         "_channels",
         "_closed",
@@ -90,6 +91,8 @@ class Session:
         reader: Reader | None = None,
         view: View | None = None,
         member: str | None = None,
+        *,
+        is_newer: bool = False,
     ) -> None:
         self.organization = organization
         self.turn: Turn | None = None
@@ -122,7 +125,8 @@ class Session:
         self._after = 0
         self._snapshot: Snapshot | None = None
         self._filter_until: int | None = None
-        self._join(keys_of_session(organization, self.groups))
+        self._added = (ADDED,) if is_newer else ()
+        self._join(self._keys_of(self.groups))
         self.starts_after = router.ring.head
         self.start_at_head()
 
@@ -170,7 +174,7 @@ class Session:
         self.groups = frozenset(groups)
         if self._reader is not None and held is not None:
             self._reader = replace(self._reader, groups=frozenset(held))
-        self._join(keys_of_session(self.organization, self.groups))
+        self._join(self._keys_of(self.groups))
         self._is_inside = False  # the end of a transaction comes to those who found its beginning
 
     def is_told_by(self, snapshot: Snapshot) -> bool:
@@ -228,7 +232,7 @@ class Session:
         assert turn.transaction is not None
         assert turn.is_exact
         assert self._pending is not None
-        kept = keys_of_session(self.organization, self.groups.difference(lost))
+        kept = self._keys_of(self.groups.difference(lost))
         lost_keys = tuple((organization, group) for organization in (self.organization, None) for group in lost)
         self.turn = None
         self._known_at = snapshot
@@ -251,7 +255,8 @@ class Session:
         """Everything after `sync_id`, as for a client that resumes there.
 
         Raises Fallen beyond the window, and where rows have got more to say before the session was opened: whoever was
-        connected then goes on without, but who comes back may know the new fields.
+        connected then goes on without, but who comes back may know the new fields. (So may one who comes while the
+        stream has yet to reach the version that added them: `is_newer`.)
         """
         ring = self._router.ring
         ordinal = ring.locate(sync_id)
@@ -521,6 +526,9 @@ class Session:
             self._pending = (first, offset if first == ordinal else 0)
             self._position = begins_after(ring, self._pending)
             self.notify()
+
+    def _keys_of(self, groups: Iterable[str]) -> tuple[Key, ...]:
+        return (*keys_of_session(self.organization, groups), *self._added)
 
     def _join(self, keys: tuple[Key, ...]) -> None:
         joined = (*keys, *self._member_keys, *(() if self._passage is None else self._passage.lost))

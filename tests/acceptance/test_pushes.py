@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,3 +181,28 @@ async def test_push_has_those_bootstrap_whose_rows_it_makes_wrong(live: World, n
         assert not (await back.sync(caught_up["lastSyncId"])).get("requiresBootstrap"), "it has loaded them"
     async with following(ada, cursor) as events:
         assert (await events.next()).name == ("bootstrap" if case.back else "change")
+
+
+async def test_client_that_comes_before_the_stream_has_the_push_hears_of_it(live: World) -> None:
+    """It may be of the new version, which others have got to by the database meanwhile."""
+    ada = live.client(kind="ek", participant="ada")
+    slots = "SELECT active_pid FROM pg_replication_slots WHERE database = current_database()"
+    ((walsender,),) = live.database.execute(slots)
+    async with ada.socket() as before:
+        head = await ada.head()
+        await before.sync(head)
+        os.kill(walsender, signal.SIGSTOP)
+        try:
+            await asyncio.to_thread(push, live.database.dsn, schema(**BASE, size=(int, 7)))
+
+            async def served() -> bool:
+                return bool((await ada.get("/api/schema")).json["version"] == 2)
+
+            await until(served, "the gateway has heard of the push")
+            async with ada.socket() as after:
+                assert not (await after.sync(head)).get("requiresBootstrap")
+                os.kill(walsender, signal.SIGCONT)
+                assert (await after.wait_for("sync_response"))["requiresBootstrap"]
+                assert await told_before_a_change(live.database, before) == 0
+        finally:
+            os.kill(walsender, signal.SIGCONT)

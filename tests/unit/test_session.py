@@ -312,6 +312,25 @@ def test_truncate_asks_for_a_bootstrap_in_its_place() -> None:
     assert session.ends == [None, None, 3]
 
 
+def test_who_comes_back_from_before_rows_had_more_has_to_bootstrap_and_nobody_else() -> None:
+    stream = Stream()
+    before, others = stream.open(), stream.router.open("a", ["org:a"], readable=frozenset({"document"}))
+    newer = stream.router.open("a", ["org:a"], is_newer=True)
+    stream.commit(row(), row("F", row_id="", organization=None, groups=(), encode=None), row())
+    for session in (before, others):
+        assert "requiresBootstrap" not in str(session.take())
+        session.start_after(0)
+    after = stream.open()
+    for position in (0, 1):
+        with pytest.raises(Fallen):
+            after.start_after(position)
+    after.start_after(2)
+    stream.router.open("a", ["org:a"], readable=frozenset({"document"})).start_after(0)
+    one, two, three = messages(newer.take())
+    assert (one["payload"]["id"], three["payload"]["id"]) == (1, 3)
+    assert two["payload"]["requiresBootstrap"], "the stream had yet to reach the version that it was opened under"
+
+
 def test_session_begins_at_the_head_and_resumes_where_it_was() -> None:
     stream = Stream()
     stream.commit(row())
