@@ -43,6 +43,8 @@ STOP_SECONDS: Final = 10.0
 MAINTAIN_SECONDS: Final = 3600.0
 SEAL_SECONDS: Final = 60.0
 IDLE_CHECKPOINT_BYTES: Final = 1 << 20  # log without changes of ours that is acknowledged at once
+# A commit that is in the log is visible by then, where it does not wait for standbys: what is not, has not committed.
+VISIBLE_SECONDS: Final = 5.0
 MAX_UNSAMPLED: Final = 256  # transactions without a snapshot; see Timeline.transactions_since_sample
 LAG_WARNING_BYTES: Final = 256 << 20
 WARNING_SECONDS: Final = 60.0
@@ -152,6 +154,7 @@ class Feed:
         self._lost_at: float | None = None
         self._last_warning: dict[Event, float] = {}
 
+        self._visible_at: float | None = None  # when all that was passed over is visible; None: it is, or nothing was
         self._began = (0, 0)  # no xid from this one on was passed over; the position that counts those that were
         self._recent: OrderedDict[str, int] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[int | None]]] = {}
@@ -431,6 +434,7 @@ class Feed:
         self.timeline.load(around.samples)
         self.epoch = around.epoch
         self._began = (around.horizon, position)
+        self._visible_at = None if sample is not None else time.monotonic() + VISIBLE_SECONDS
         self.ring = self._make_ring(position, lsn)
         fallen = self.router.fallen
         self.router = Router(self.ring, self.timeline, epoch=around.epoch)
@@ -725,6 +729,9 @@ class Feed:
 
     async def _measure(self, listener: Listener) -> None:
         now = await listener.now()
+        if self._visible_at is not None and time.monotonic() >= self._visible_at and not now.is_synchronous:
+            self._visible_at = None
+            self.timeline.expect(now.snapshot)
         self.slot_state = state = await listener.slot(self._slot)
         self._grouper.reference_xid = max(self._grouper.reference_xid, now.snapshot.xmax)
         self.lag_bytes = max(now.lsn - self._lsn, 0)

@@ -81,10 +81,11 @@ class TableProblem:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """How far the log is written, and the snapshot of this moment."""
+    """How far the log is written, and the snapshot of this moment. `is_synchronous`: commits may wait for standbys."""
 
     lsn: int
     snapshot: Snapshot
+    is_synchronous: bool
 
 
 class Listener:
@@ -130,8 +131,11 @@ class Listener:
 
     async def now(self) -> Now:
         """How far the log is written, and the snapshot of this moment."""
-        row = await self._row("SELECT pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text")
-        return Now(parse_lsn(row[0]), Snapshot.parse(row[1]))
+        row = await self._row(
+            "SELECT pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text,"
+            " current_setting('synchronous_standby_names') <> ''"
+        )
+        return Now(parse_lsn(row[0]), Snapshot.parse(row[1]), row[2])
 
     async def logged_xid(self) -> int:
         """A transaction id assigned just now. It is in the log on disk: a crash of the server does not take it back."""

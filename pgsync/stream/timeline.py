@@ -169,6 +169,7 @@ class Timeline:
         # Everything streamed that has left the window is visible in, or late for, `floor`; or it is below `horizon`.
         self._floor = start
         self._horizon = horizon
+        self._open: frozenset[int] = frozenset()  # below the horizon, and yet to commit
         self._newest = start.snapshot
 
     @property
@@ -180,6 +181,14 @@ class Timeline:
     def transactions_since_sample(self) -> int:
         """How much of the stream no kept sample covers; have a heartbeat written when it grows (say, over 256)."""
         return self._base + len(self._xids) - self._samples[-1].ordinal
+
+    def expect(self, snapshot: Snapshot) -> None:
+        """Takes what is unfinished in `snapshot` for transactions that are still open, so that their changes will come.
+
+        To be called once, when everything that had committed before the stream began must have become visible. Until
+        then, who does not see a transaction from before the horizon may be missing changes that never come.
+        """
+        self._open = frozenset(xid for xid in snapshot.xip if xid < self._horizon)
 
     def load(self, samples: Iterable[tuple[int, Snapshot]]) -> None:
         """Older stored samples (position, snapshot), in any order; for premises from before this process started."""
@@ -282,7 +291,7 @@ class Timeline:
             ordinal = self._ordinals.get(xid)
             if ordinal is not None:
                 first = min(first, ordinal)
-            elif xid < self._horizon:
+            elif xid < self._horizon and xid not in self._open:
                 return None
         record = bisect_left(self._record_xids, snapshot.xmax)
         if record < len(self._record_xids):
@@ -326,6 +335,7 @@ class Timeline:
         elif len(self._xids) > self._window * _STARVED_FACTOR:
             # No sample for a long time. What is forgotten now may be invisible to a reader, and nobody could tell.
             self._horizon = max(self._horizon, max(self._xids[: wanted - self._base]) + 1)
+            self._open = frozenset()
             self._forget(wanted)
 
     def _forget(self, ordinal: int) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psycopg
@@ -15,7 +16,9 @@ import pytest
 
 from pgsync.push import install, push
 from pgsync.schema import Model, Schema
+from pgsync.stream import feed
 from pgsync.stream.connect import PublicationMissingError
+from pgsync.stream.listener import Listener
 from pgsync.stream.number import NumberLineError
 from pgsync.stream.ring import Fallen
 from pgsync.stream.timeline import Snapshot
@@ -280,6 +283,34 @@ async def test_lost_slot_of_the_only_gateway_begins_a_line_above(pushed: Databas
         assert after.changes[0][3] == "t7"
         assert after.changes[0][0] > before.changes[-1][0] + 1
         assert after.feed.epoch != before.feed.epoch
+
+
+async def test_transaction_that_is_open_when_a_line_begins_keeps_nobody_from_reading(
+    pushed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged_xid = Listener.logged_xid
+    opened: list[psycopg.Connection[Any]] = []
+
+    async def beside_another(self: Listener) -> int:
+        opened.append(pushed.connect(autocommit=False))
+        opened[-1].execute("INSERT INTO tasks (id, organization_id) VALUES ('late', 'o1')")
+        return await logged_xid(self)
+
+    monkeypatch.setattr(Listener, "logged_xid", beside_another)
+    monkeypatch.setattr(feed, "VISIBLE_SECONDS", 1.0)
+
+    def place() -> int | None:
+        ((text,),) = pushed.execute("SELECT pg_current_snapshot()::text")
+        return a.feed.timeline.find(Snapshot.parse(text))
+
+    async with running(pushed, "a") as a:
+        assert place() is None, "it might have committed before the line"
+        await until(lambda: place() == a.feed.head, "reads have their place")
+        (connection,) = opened
+        connection.commit()
+        connection.close()
+        await a.has(1)
+        await until(lambda: place() == a.feed.head, "reads have their place")
 
 
 async def test_lost_slot_beside_a_running_gateway_keeps_the_line(pushed: Database) -> None:

@@ -131,6 +131,19 @@ def test_new_line_says_nothing_to_readers_who_miss_what_was_under_way_at_its_sta
     assert timeline.position_at(snap("26:26:")) == 1
 
 
+def test_line_waits_for_what_was_under_way_at_its_start_only_while_that_may_have_been_passed_over() -> None:
+    timeline = Timeline(5, horizon=20)
+    timeline.stream(21, 6, snap("12:21:12"))
+    reader = snap("12:22:12")
+    assert timeline.find(reader) is None, "12 may be in the log already, before the line, and not be visible yet"
+    timeline.expect(snap("12:22:12"))
+    assert timeline.find(reader) == 6
+    assert timeline.find(snap("11:22:11")) is None, "who has looked before"
+    timeline.stream(12, 7)
+    assert timeline.find(reader) == 6
+    assert timeline.find(snap("22:22:")) == 7
+
+
 def test_restart_knows_what_was_streamed_and_not_yet_visible() -> None:
     before = Timeline(spacing_transactions=1)
     before.stream(10, 1, snap("9:9:"))
