@@ -19,8 +19,8 @@ AS $function$
 DECLARE
   v_is_first boolean;
   v_table record;
-  v_wrong jsonb := '[]';
-  v_added jsonb := '[]';
+  v_wrong jsonb := '[]'::jsonb;
+  v_added jsonb := '[]'::jsonb;
 BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgsync tables', 0));
   v_is_first := NOT EXISTS (
