@@ -18,6 +18,7 @@ import orjson
 from pgsync.errors import PgsyncError
 
 PROTOCOL_VERSION: Final = "1"
+API_VERSION: Final = "2026-08-04"  # of the documented server whose answers ours are shaped like
 MAX_KEY_LENGTH: Final = 255
 MAX_ID_LENGTH: Final = 255
 MAX_OPERATIONS: Final = 500
@@ -307,7 +308,8 @@ def _commit(body: Json, *, is_frame: bool) -> tuple[int, ...]:
         operations = []
     elif not isinstance(operations, list):
         refuse("invalid_body", "operations is an array", param="operations")
-    elif not operations:
+    # A frame always has the key, also one that only tracks.
+    elif not operations and not (is_frame and body.get("track")):
         refuse("commit_operation_required", "operations is empty", param="operations")
     if len(operations) > MAX_OPERATIONS:
         refuse(

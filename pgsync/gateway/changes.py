@@ -66,6 +66,7 @@ _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",  # nginx would hold events back
+    "Ablo-Version": wire.API_VERSION,
 }
 _PARAMETERS: Final = ("models", "groups", "where", "cursor", "snapshot", "follow")
 _CURSOR: Final = "rows"

@@ -20,7 +20,8 @@ _METHODS: Final = "GET, HEAD, POST, PATCH, DELETE"
 _HEADERS: Final = (
     "Authorization, Content-Type, Ablo-Protocol-Version, Idempotency-Key, If-Match, Last-Event-ID, Cache-Control"
 )
-_EXPOSED: Final = "X-Auth-Failure, x-request-id, ETag, Location, Retry-After"
+_EXPOSED: Final = "X-Auth-Failure, x-request-id, ETag, Location, Retry-After, Ablo-Version"
+_ASKED: Final = hdrs.ACCESS_CONTROL_REQUEST_HEADERS
 
 
 class Cors:
@@ -54,7 +55,7 @@ class Cors:
         if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in headers:
             headers |= {
                 hdrs.ACCESS_CONTROL_ALLOW_METHODS: _METHODS,
-                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _HEADERS,
+                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _with(_HEADERS, request.headers.get(_ASKED, "")),
                 hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_SECONDS),
             }
         return web.Response(status=204, headers=headers)
@@ -71,3 +72,11 @@ class Cors:
         if origin.lower() in (f"http://{host}", f"https://{host}"):
             return
         raise PgsyncError("forbidden", "pages of this origin may not use this server", param="Origin")
+
+
+def _with(known: str, asked: str) -> str:
+    """Clients may send headers of their own with every request: what is asked for is allowed, too."""
+    names = {name.lower() for name in known.split(", ")}
+    return ", ".join(
+        (known, *(name for name in asked.replace(" ", "").split(",") if name and name.lower() not in names))
+    )

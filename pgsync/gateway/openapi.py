@@ -39,12 +39,13 @@ from pgsync.models import ActiveSchema, Field, Kind, Model
 
 OPENAPI_VERSION: Final = "3.1.0"
 DOCS_PATH: Final = "/api/v1/docs"
-_REQUEST_ID: Final[Json] = {
+_ALWAYS: Final[Json] = {
     "x-request-id": {
         "description": "Names the request in the server's log.",
         "required": True,
         "schema": {"type": "string"},
-    }
+    },
+    "Ablo-Version": {"required": True, "schema": {"const": wire.API_VERSION}},
 }
 
 
@@ -206,7 +207,7 @@ def _responses(operation: Operation, model: Model | None) -> Json:
     responses: Json = {}
     for status, schema in answers.items():
         responses[str(status)] = {"description": "Done" if status < 300 else "Not now"}
-        responses[str(status)]["headers"] = {**_REQUEST_ID, **(operation.answer_headers if status < 300 else {})}
+        responses[str(status)]["headers"] = {**_ALWAYS, **(operation.answer_headers if status < 300 else {})}
         if schema is not None:
             responses[str(status)]["content"] = {operation.media: {"schema": schema}}
     if operation.public:
@@ -215,7 +216,7 @@ def _responses(operation: Operation, model: Model | None) -> Json:
     for code in dict.fromkeys((*operation.errors, *ALWAYS)):
         by_status.setdefault(CODES[code].status, []).append(code)
     for status, codes in sorted(by_status.items()):
-        refused: Json = {"description": "Codes: " + ", ".join(sorted(codes)), "headers": dict(_REQUEST_ID)}
+        refused: Json = {"description": "Codes: " + ", ".join(sorted(codes)), "headers": dict(_ALWAYS)}
         if status == 401:
             refused["headers"]["WWW-Authenticate"] = {"schema": {"const": "Bearer"}}
         if status in (429, 503):

@@ -119,7 +119,7 @@ _MINT: Final = [
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one path. `answers` are schemas by status; `errors` codes of the registry beside those of any call;
-    `answer_headers` those of a success beside x-request-id.
+    `answer_headers` those of a success beside those of every answer.
 
     `path` has its parameters in braces; the model of a path stands for each model of the schema.
     """

@@ -34,7 +34,7 @@ from pgsync.gateway.metrics import CONTENT_TYPE, Metrics
 from pgsync.gateway.metrics import PATH as METRICS_PATH
 from pgsync.gateway.models import Models
 from pgsync.gateway.openapi import DOCS_PATH, docs_page
-from pgsync.gateway.schema import Schema
+from pgsync.gateway.schema import MAX_SCHEMA_BYTES, Schema
 from pgsync.log import Event, emit
 from pgsync.stream.feed import Feed
 
@@ -142,6 +142,7 @@ class Routes:
         response = await self._respond(request, request_id)
         if not response.prepared:
             response.headers.update(self._cors.headers(request))
+            response.headers["Ablo-Version"] = wire.API_VERSION
         return response
 
     async def _respond(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
@@ -298,7 +299,12 @@ class Routes:
         return await self._schema_routes.get()
 
     async def _push_schema(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
-        return await self._schema_routes.push(credential, await request.read())
+        try:
+            raw = await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            limit = f"a schema has at most {MAX_SCHEMA_BYTES} bytes"
+            raise PgsyncError("schema_too_large", limit) from error
+        return await self._schema_routes.push(credential, raw)
 
     async def _bootstrap(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> bytes:
         return await self._bootstraps.answer(credential, list(request.rel_url.query.items()))

@@ -15,34 +15,10 @@ DECLARE
   v_tracked pgsync_private.tracked_premise;
   v_change pgsync_private.change;
   v_notifications jsonb := '[]'::jsonb;
+  v_ignored text; -- an assignment is cheaper than PERFORM, which goes through the executor
 BEGIN
   IF p_track <> '[]' THEN
-    INSERT INTO pgsync_private.tracked_premise AS t (
-      organization_id, participant_kind, participant_id, model, model_key, row_id, sync_group, on_stale, read_at, evidence
-    )
-    SELECT DISTINCT ON (r.r ->> 'model', r.r ->> 'id', r.r ->> 'group')
-      v_organization,
-      v_kind,
-      v_participant,
-      COALESCE(r.r ->> 'model', ''),
-      COALESCE(r.r ->> 'modelKey', ''),
-      COALESCE(r.r ->> 'id', ''),
-      COALESCE(r.r ->> 'group', ''),
-      r.r ->> 'onStale',
-      (r.r ->> 'readAt')::bigint,
-      CASE
-        WHEN r.r ? 'readAt' THEN COALESCE(p_evidence -> (r.r ->> 'readAt'), '{}')
-        ELSE pg_catalog.jsonb_build_object(
-          'snapshot', pg_catalog.pg_current_snapshot()::text,
-          'unseen', pg_catalog.pg_current_xact_id()::text)
-      END
-    FROM pg_catalog.jsonb_array_elements(p_track) WITH ORDINALITY AS r(r, n)
-    ORDER BY r.r ->> 'model', r.r ->> 'id', r.r ->> 'group', r.n DESC
-    ON CONFLICT (participant_id, organization_id, participant_kind, model, row_id, sync_group) DO UPDATE
-    SET on_stale = EXCLUDED.on_stale,
-        read_at = EXCLUDED.read_at,
-        evidence = EXCLUDED.evidence,
-        created_at = pg_catalog.clock_timestamp();
+    v_ignored := pgsync_private.remember_tracked(p_identity, p_track, p_evidence, true);
   END IF;
 
   FOR v_tracked IN
@@ -62,7 +38,15 @@ BEGIN
       v_organization, NULLIF(v_tracked.model, ''), NULLIF(v_tracked.row_id, ''), NULLIF(v_tracked.sync_group, ''), NULL, v_tracked.evidence,
       v_kind, v_participant);
     CONTINUE WHEN v_change.xid IS NULL;
-    IF v_tracked.on_stale = 'reject' AND p_operations > 0 THEN
+    IF v_tracked.on_stale = 'reject' AND p_operations > 0
+      AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.jsonb_array_elements(p_track) AS r(r)
+        WHERE NOT r.r ? 'readAt'
+          AND (COALESCE(r.r ->> 'model', ''), COALESCE(r.r ->> 'id', ''), COALESCE(r.r ->> 'group', ''))
+            = (v_tracked.model, v_tracked.row_id, v_tracked.sync_group)
+      )
+    THEN
       RETURN pg_catalog.jsonb_build_object('refused', pgsync_private.stale_refusal(
         v_change, v_tracked.model_key, v_tracked.row_id, NULLIF(v_tracked.sync_group, ''), v_tracked.read_at, NULL));
     END IF;
@@ -81,6 +65,9 @@ BEGIN
       AND t.row_id = v_tracked.row_id
       AND t.sync_group = v_tracked.sync_group;
   END LOOP;
+  IF p_track <> '[]' THEN
+    v_ignored := pgsync_private.remember_tracked(p_identity, p_track, p_evidence, false);
+  END IF;
   RETURN pg_catalog.jsonb_build_object('notifications', v_notifications);
 END
 $function$;

@@ -280,6 +280,12 @@ async def test_grants_bind_writes(world: World) -> None:
     assert reply.json["requiredCapability"] == {"scope": "task.update"}
 
 
+async def test_every_answer_says_which_version_of_the_routes_it_is_of(world: World, client: Client) -> None:
+    for caller in (client, world.with_key("nope")):
+        for path in ("/api/health", "/api/auth/identity", "/api/v1/nothing", TASKS):
+            assert (await caller.get(path)).headers["Ablo-Version"] == "2026-08-04"
+
+
 async def test_other_protocol_version(client: Client) -> None:
     reply = await client.get("/api/auth/identity", Ablo_Protocol_Version="2")
     assert reply.error[:2] == (426, "protocol_version_unsupported")

@@ -62,13 +62,19 @@ async def test_sockets_and_streams_count_together_per_participant_and_in_all(pus
 async def test_pages_of_named_origins_may_use_everything(pushed: postgres.Database) -> None:
     async with gateway_with(pushed, cors_origin=(OURS,)) as world:
         client = world.client()
-        asked = {"Origin": OURS, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "if-match"}
+        asked = {
+            "Origin": OURS,
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": "if-match,x-trace",
+        }
         async with world.session.options(f"{client.url}/api/v1/models/tasks/t1", headers=asked) as preflight:
             assert preflight.status == 204
             assert preflight.headers["Access-Control-Allow-Origin"] == OURS
             assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
-            for header in ("Authorization", "If-Match", "Idempotency-Key", "Last-Event-ID", "Ablo-Protocol-Version"):
-                assert header in preflight.headers["Access-Control-Allow-Headers"]
+            allowed = preflight.headers["Access-Control-Allow-Headers"].lower().split(", ")
+            known = ("Authorization", "If-Match", "Idempotency-Key", "Last-Event-ID", "Ablo-Protocol-Version")
+            for header in (*known, "X-Trace"):
+                assert allowed.count(header.lower()) == 1
         async with world.session.options(
             f"{client.url}/api/v1/models/tasks", headers=asked | {"Origin": THEIRS}
         ) as preflight:

@@ -321,6 +321,22 @@ async def test_bootstrap_over_the_socket_goes_on_where_its_snapshot_ends(client:
 # --- subscriptions and the rest -----------------------------------------------------------------------------------
 
 
+async def test_frame_that_only_tracks_has_no_operations(world: World) -> None:
+    client, other = world.client(), world.client(participant="other")
+    await client.create("tasks", "t1", {"title": "x"})
+    track = [{"model": "task", "id": "t1"}]
+    async with client.socket() as socket:
+        await socket.send("commit", {"operations": [], "clientTxId": "begin", "track": track})
+        receipt = await socket.wait_for("mutation_result")
+        assert (receipt["status"], receipt["ops"]) == ("confirmed", 0)
+        await other.update("tasks", "t1", {"priority": 1})
+        await socket.send("commit", {"operations": [], "clientTxId": "again", "track": track})
+        (told,) = (await socket.wait_for("mutation_result"))["notifications"]
+        assert (told["target"]["id"], told["writtenBy"]["id"]) == ("t1", "other")
+        await socket.send("commit", {"operations": [], "clientTxId": "nothing"})
+        assert (await socket.wait_for("mutation_result"))["error"]["code"] == "commit_operation_required"
+
+
 async def test_handshake_names_two_hundred_groups(world: World) -> None:
     groups = [f"workspace:{number:03}{'x' * 61}" for number in range(200)]
     client = world.client(syncGroups=groups)

@@ -278,6 +278,20 @@ async def test_tracked_row_is_told_of_in_the_next_commit_and_once(ada: Client, b
     assert "notifications" not in contract.receipt(await commit(bob, update("t2", {"n": 3})))
 
 
+@pytest.mark.parametrize("on_stale", ["notify", "reject"])
+async def test_who_tracks_anew_is_told_what_moved_before(ada: Client, bob: Client, on_stale: str) -> None:
+    track = [{"model": "tasks", "id": "t1", "onStale": on_stale}, {"group": "org:acme", "onStale": on_stale}]
+    began = contract.receipt(await commit(ada, track=track), ops=0)
+    theirs = contract.receipt(await bob.update("tasks", "t1", {"n": 5}))
+    told = contract.receipt(await commit(ada, update("t2", {"n": 1}), track=track), ops=1)["notifications"]
+    assert sorted(one["scope"] for one in told) == ["group", "row"]
+    for one in told:
+        assert (one["readAt"], one["observedSyncId"]) == (began["lastSyncId"], theirs["lastSyncId"])
+    assert "notifications" not in contract.receipt(await commit(ada, update("t2", {"n": 2}), track=track))
+    contract.receipt(await bob.update("tasks", "t1", {"n": 6}))
+    assert len(contract.receipt(await commit(ada, track=track), ops=0)["notifications"]) == 2
+
+
 async def test_track_of_what_is_stale_already_is_answered_at_once(ada: Client, bob: Client) -> None:
     read_at = await stamp(ada)
     contract.receipt(await bob.update("tasks", "t1", {"n": 5}))

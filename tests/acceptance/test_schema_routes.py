@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -117,6 +118,7 @@ def broken(**entry: Any) -> dict[str, Any]:
         ({"schema": declared(), "renames": [{"from": "a", "to": "b"}]}, 409, "incompatible_change"),
         ({"schema": declared(), "backfills": [{"model": "a", "field": "b", "value": 1}]}, 409, "incompatible_change"),
         (b'{"schema": "' + b"x" * MAX_SCHEMA_BYTES + b'"}', 413, "schema_too_large"),
+        (io.BytesIO(b'{"schema": "' + b"x" * (8 << 20) + b'"}'), 413, "schema_too_large"),  # than any body may be
     ],
 )
 async def test_schema_that_cannot_be_is_refused(client: Client, body: Any, status: int, code: str) -> None:
