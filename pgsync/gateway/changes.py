@@ -337,7 +337,7 @@ class Stream:
             except Fallen:
                 await self._bootstrap("restarted" if self._router.is_retired else "too_slow")
                 is_live = False
-            await asyncio.sleep(0)
+            await self._feed.turns.between_frames()
 
     async def _regroup(self) -> bool:
         """Learns what memberships grant where the session begins; a reader whose memberships change bootstraps.

@@ -39,6 +39,7 @@ MAX_PENDING_COMMITS: Final = 64
 RESPONSE_BYTES: Final = 1024 * 1024
 CLOSE_SECONDS: Final = 3.0
 CATCH_UP_BATCHES: Final = 16
+CATCH_UP_BYTES: Final = 256 * 1024
 SETTLE_SECONDS: Final = 1.0
 
 UNSUPPORTED_DATA: Final = 1003
@@ -192,6 +193,8 @@ class Socket:
                     await self._settle()
                 except Fallen:
                     await self._send_fallen()
+            if self._session.is_behind:
+                await self._feed.turns.between_frames()
 
     async def _settle(self, *, patience_seconds: float | None = None) -> None:
         """What a session's turn needs: its groups where it begins; a client whose memberships change bootstraps."""
@@ -248,8 +251,9 @@ class Socket:
                 for _ in range(CATCH_UP_BATCHES):
                     if not self._session.is_behind:
                         break
-                    for frame in self._session.take():
+                    for frame in self._session.take(CATCH_UP_BYTES):
                         await self._send(frame)
+                    await self._feed.turns.between_frames()
             except Fallen:
                 return None  # it will be told to bootstrap
             return self._session.position

@@ -32,6 +32,7 @@ from pgsync.stream.server import log_in
 from pgsync.stream.source import Connect, Obstacle, Opened, SlotSource, Source
 from pgsync.stream.timeline import Snapshot, Timeline
 from pgsync.stream.transaction import Notice, Transaction
+from pgsync.stream.turns import Turns
 from pgsync.tasks import TaskGroup, wait_until
 
 CHECKPOINT_SECONDS: Final = 1.0
@@ -111,6 +112,7 @@ class Feed:
         self._schema_changed: list[Callable[[ActiveSchema], None]] = []
         self._restarted: list[Callable[[], None]] = []
         self._noticed: list[Callable[[Notice], None]] = []
+        self.turns = Turns()
         self.timeline = Timeline()
         self.ring = self._make_ring(0, 0)
         self.router = Router(self.ring, self.timeline, epoch="")
@@ -519,13 +521,13 @@ class Feed:
                     else:
                         await self._handle(listener, group)
                 # A long catch-up, or a large transaction, must leave the others their turn.
-                if count & 31 == 31 and time.monotonic() >= slice_ends:
-                    await asyncio.sleep(0)
+                if (count & 31 == 31 or group is not None) and time.monotonic() >= slice_ends:
+                    await self.turns.between_messages()
                     slice_ends = time.monotonic() + SLICE_SECONDS
             if not grouper.is_inside and source.sent_lsn > self._lsn:
                 self._lsn = source.sent_lsn
                 self.ring.pass_over(self._lsn)
-            await asyncio.sleep(0)
+            await self.turns.between_messages()
 
     def _number(self, group: Group) -> None:
         numberer = self._numberer

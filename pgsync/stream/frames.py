@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 # A frame holds whole transactions, as many as fit. One that is larger alone is sent in several frames of its own.
 FRAME_BYTES: Final = 256 * 1024
+# Of a transaction that comes in parts, so that nobody works on it for more than about two milliseconds at a time.
+PART_FRAME_BYTES: Final = 64 * 1024
+# What looking at a change that the reader does not see counts for, so that one turn of a reader ends.
+UNSEEN_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ class _Frames:
         self._deltas: list[bytes] = []
         self._deltas_bytes = 0
         self._end = 0
+        self._unseen = 0
 
     def add(self, held: Held, indices: Iterable[int], keys: frozenset[Key], limit_bytes: int) -> int | None:
         """Adds the changes of one transaction or part; the index to go on with when the limit was reached inside it."""
@@ -118,6 +123,8 @@ class _Frames:
         changes = transaction.changes
         deltas: list[bytes] = []
         size = 0
+        is_whole = transaction.is_whole
+        frame_bytes = FRAME_BYTES if is_whole else PART_FRAME_BYTES
         for index in indices:
             change = changes[index]
             if change.action in RELOADS:
@@ -130,11 +137,15 @@ class _Frames:
                 continue
             delta = self._delta(held, index, keys)
             if delta is None:
+                self._unseen += 1
+                if not is_whole and self.total_bytes + size >= limit_bytes:
+                    self._send_inside(deltas, size)
+                    return index + 1
                 continue
-            if size + len(delta) > FRAME_BYTES and deltas:  # larger alone than a frame
+            if size + len(delta) > frame_bytes and deltas:  # larger alone than a frame
                 self._send_inside(deltas, size)
                 deltas, size = [], 0
-                if self.size_bytes >= limit_bytes:
+                if self.size_bytes + len(delta) > limit_bytes:
                     return index
             deltas.append(delta)
             size += len(delta)
@@ -169,7 +180,7 @@ class _Frames:
 
     @property
     def total_bytes(self) -> int:
-        return self.size_bytes + self._deltas_bytes
+        return self.size_bytes + self._deltas_bytes + self._unseen * UNSEEN_BYTES
 
     def _put(self, deltas: list[bytes], size: int) -> None:
         self._deltas += deltas

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pgsync.expression import Reader
 from pgsync.stream.cursor import cursor_encode
-from pgsync.stream.frames import FRAME_BYTES, View, begins_after, collect
+from pgsync.stream.frames import FRAME_BYTES, PART_FRAME_BYTES, View, begins_after, collect
 from pgsync.stream.passage import Passage, Turn
 from pgsync.stream.ring import (
     ADDED,
@@ -31,10 +31,6 @@ from pgsync.stream.transaction import Transaction
 
 if TYPE_CHECKING:
     from pgsync.stream.route import Channel, Router
-
-
-# What a socket that does not take it keeps from being let go, and how long one session keeps others waiting.
-DEFAULT_LIMIT_BYTES: Final = FRAME_BYTES
 
 
 class Session:
@@ -301,8 +297,8 @@ class Session:
         self._start(ordinal, 0, position)
         self._snapshot = snapshot
 
-    async def next_batch(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> list[bytes]:
-        """Waits for changes and gives frames in commit order, about `limit_bytes` of them.
+    async def next_batch(self, limit_bytes: int | None = None) -> list[bytes]:
+        """Waits for changes and gives frames in commit order, about `limit_bytes` of them; see `take`.
 
         An empty list means that the session was closed, or has a `turn`. Raises Fallen, now and until one of the
         `start_` methods is called, when the session was too slow.
@@ -340,8 +336,12 @@ class Session:
             self._pending = (ordinal, 0)
             self.notify()
 
-    def take(self, limit_bytes: int = DEFAULT_LIMIT_BYTES, *, through: int | None = None) -> list[bytes]:
-        """As `next_batch`, without waiting: [] when there is nothing to give now. `through`: an ordinal to end with."""
+    def take(self, limit_bytes: int | None = None, *, through: int | None = None) -> list[bytes]:
+        """As `next_batch`, without waiting: [] when there is nothing to give, or nothing in what was looked at.
+
+        Without `limit_bytes` it is as much as one session may keep others waiting for. `through`: an ordinal to end
+        with.
+        """
         if self._lost or self._router.is_retired:
             raise Fallen
         self.ends = []
@@ -355,6 +355,8 @@ class Session:
             raise Fallen
         if self.turn is not None:
             return []
+        if limit_bytes is None:
+            limit_bytes = FRAME_BYTES if router.ring.get(place[0]).transaction.is_whole else PART_FRAME_BYTES
         skip = self._skip(place[0])
         until, change = self._next_turn(place[0]) if self._member_keys else (None, None)
         if through is not None and (until is None or until > through):

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 
 import aiohttp
 import pytest
 
 from pgsync.gateway import serve
 from pgsync.gateway.socket import Socket as Served
+from pgsync.stream.frames import PART_FRAME_BYTES
 from pgsync.stream.route import SHARED_BATCHES_BYTES
 from tests.acceptance.conftest import World, config_of
 from tests.postgres import Database
@@ -81,3 +83,39 @@ async def test_client_that_stops_reading_costs_its_buffers_and_nobody_else_anyth
                 pass  # the end of a transaction that it had got whole
             pushed.execute(insert.replace("big", "last"), ("acme",))
             assert {delta["actionType"] for delta in await stuck.deltas(100)} == {"I"}
+
+
+async def test_large_transaction_takes_nobody_elses_turn_on_the_event_loop(
+    pushed: Database, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much waits, a socket is given a frame or two, and then everybody else has a turn."""
+    turn, rows = 0, 10_000
+    sent: Counter[int] = Counter()
+    send = Served._send
+
+    async def note(self: Served, frame: bytes) -> None:
+        sent[turn] += len(frame)
+        await send(self, frame)
+
+    async def beat() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Served, "_send", note)
+    async with world.client().socket() as reader:
+        await reader.sync()
+        beating = asyncio.create_task(beat())
+        await asyncio.to_thread(
+            pushed.execute,
+            "INSERT INTO tasks (organization_id, id, title)"
+            " SELECT 'acme', 'big' || i, '' FROM generate_series(1, %s::int) AS i",
+            (rows,),
+        )
+        deltas = 0
+        while deltas < rows:
+            deltas += len((await reader.wait_for("delta"))["deltas"])
+        beating.cancel()
+    assert sum(sent.values()) > 20 * PART_FRAME_BYTES
+    assert max(sent.values()) < 2 * PART_FRAME_BYTES

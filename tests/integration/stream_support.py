@@ -179,13 +179,18 @@ class Viewer:
 
     def read(self) -> None:
         """Applies everything that is there, as the contract says it (2.4)."""
-        while frames := self.session.take():
-            self.ends += [end for end in self.session.ends if end is not None]
-            for frame in frames:
-                payload = orjson.loads(frame)["payload"]
-                self.bootstraps += bool(payload.get("requiresBootstrap"))
-                for delta in payload.get("deltas", [payload] if "actionType" in payload else []):
-                    self._apply(delta)
+        while self.session.is_behind:
+            self.take()
+
+    def take(self) -> None:
+        """Applies the next of it, as much as comes at a time."""
+        frames = self.session.take()
+        self.ends += [end for end in self.session.ends if end is not None]
+        for frame in frames:
+            payload = orjson.loads(frame)["payload"]
+            self.bootstraps += bool(payload.get("requiresBootstrap"))
+            for delta in payload.get("deltas", [payload] if "actionType" in payload else []):
+                self._apply(delta)
 
     def _apply(self, delta: dict[str, Any]) -> None:
         assert not self.deltas or delta["id"] > self.deltas[-1]["id"]

@@ -155,6 +155,25 @@ async def test_larger_than_the_ring_harms_only_who_does_not_read_along(pushed: D
             await viewer.sees(pushed)
 
 
+async def test_who_reads_along_is_not_outrun_by_the_stream(pushed: Database) -> None:
+    """Frames take longer to make than the log to read: as equals on the event loop, one would fall off the ring."""
+    async with running(pushed, "a", ring_bytes=4 << 20) as a:
+        viewer = Viewer(a.feed, "o1")
+
+        async def follow() -> None:
+            while await viewer.session.ready():
+                viewer.take()
+                if viewer.session.is_behind:
+                    await a.feed.turns.between_frames()
+
+        following = asyncio.create_task(follow())
+        await asyncio.to_thread(insert_huge, pushed)
+        await until(lambda: following.done() or len(viewer.deltas) == ROWS, "all deltas")
+        assert not following.done(), following.exception()
+        following.cancel()
+        assert viewer.bootstraps == 0
+
+
 async def test_stream_of_others_goes_on_while_it_passes(pushed: Database) -> None:
     """The event loop is given back every few milliseconds."""
     async with running(pushed, "a") as a:

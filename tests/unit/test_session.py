@@ -16,7 +16,7 @@ from pgsync.expression import Reader, compile_rule
 from pgsync.expression.parse import parse_rule
 from pgsync.models import Field, Group, Kind, Model
 from pgsync.stream.cursor import cursor_decode, cursor_encode
-from pgsync.stream.frames import FRAME_BYTES
+from pgsync.stream.frames import FRAME_BYTES, PART_FRAME_BYTES, UNSEEN_BYTES
 from pgsync.stream.ring import Fallen, Ring
 from pgsync.stream.route import Router
 from pgsync.stream.session import Session
@@ -214,6 +214,47 @@ def test_transaction_in_parts_travels_before_its_end_is_there() -> None:
         assert messages(each.take()) == [end_of(5)]
         assert (each.ends, each.position, each.is_inside) == ([5], 5, False)
     assert other.take() == []
+
+
+def test_transaction_in_parts_is_taken_little_by_little() -> None:
+    stream = Stream()
+    session = stream.open()
+    data = b'"%b"' % (b"x" * (PART_FRAME_BYTES // 8))
+    for _ in range(3):
+        stream.part(*(row(data=data) for _ in range(20)))
+    stream.commit()
+    given: list[int] = []
+    while session.is_behind:
+        frames = session.take()
+        assert sum(map(len, frames)) < 2 * PART_FRAME_BYTES
+        given += [sync_id for frame in ids(frames) for sync_id in frame]
+    assert given == list(range(1, 61))
+    assert (session.position, session.is_inside) == (60, False)
+
+
+def test_reader_who_sees_nothing_of_a_transaction_in_parts_looks_at_it_little_by_little() -> None:
+    stream = Stream()
+    session = stream.router.open("a", ["org:a"], reader=Reader("u1", "user", "a", frozenset({"org:a"})))
+    looked_at: list[int] = []
+
+    def judged(number: int) -> Change:
+        def matches(_: object, __: object) -> bool:
+            looked_at.append(number)
+            return number == 2999
+
+        return row(judged=Judged(matches, {}, None))
+
+    for first in range(0, 3000, 1000):
+        stream.part(*(judged(first + number) for number in range(1000)))
+    stream.commit()
+    given: list[bytes] = []
+    while session.is_behind:
+        before = len(looked_at)
+        given += session.take()
+        assert len(looked_at) - before <= PART_FRAME_BYTES // UNSEEN_BYTES + 1
+    assert looked_at == list(range(3000))
+    assert ids(given) == [[3000], []]
+    assert session.position == 3000
 
 
 def test_transaction_in_parts_that_is_repeated_goes_on_where_it_was() -> None:
