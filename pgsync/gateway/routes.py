@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 import orjson
 import psycopg
 from aiohttp import web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
@@ -223,6 +223,9 @@ class Routes:
             if handler == self._check:
                 return Answer(b"", error.status, {"X-Auth-Failure": error.code})
             raise
+        if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # who asks sends the body only then
+            request.writer.output_size = 0  # the answer begins with what follows
         return await handler(request, credential, segments)
 
     def _refuse(

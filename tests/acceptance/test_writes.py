@@ -14,7 +14,7 @@ import pytest
 from pgsync import wire
 from pgsync.gateway import serve
 from tests import postgres
-from tests.acceptance.conftest import Client, Reply, World, config_of, new_key, until
+from tests.acceptance.conftest import LIMIT_SECONDS, Client, Reply, World, config_of, new_key, until
 
 WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgsync gateway writes' AND wait_event_type = 'Lock'
@@ -250,6 +250,24 @@ async def test_writers_of_an_organization_who_wait_leave_the_others_connections(
             other.commit()
         for reply in await asyncio.gather(*waiting):
             receipt(reply)
+
+
+async def test_client_that_asks_before_it_sends_a_body_is_told_to_go_on(world: World, client: Client) -> None:
+    body = b'{"id":"t1","data":{"title":"x"}}'
+    head = (
+        "POST /api/v1/models/tasks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n"
+        f"Authorization: Bearer {{}}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    for key, expected in ((client.key, b"HTTP/1.1 100 Continue\r\n"), ("nobody's", b"HTTP/1.1 401 Unauthorized\r\n")):
+        reader, writer = await asyncio.open_connection(world.gateway.host, world.gateway.port)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            writer.write(head.format(key).encode())
+            assert await reader.readline() == expected
+            writer.write(body)
+            rest = await reader.read()
+        writer.close()
+        assert rest.startswith(b"\r\nHTTP/1.1 200 OK\r\n") or b"apikey_invalid" in rest
+    assert (await client.row("tasks", "t1"))["title"] == "x"
 
 
 # --- tenants ------------------------------------------------------------------------------------------------------
