@@ -169,6 +169,7 @@ OUR_SQLSTATES: Final[Mapping[str, str]] = MappingProxyType(
         "PS113": "commit_operation_model_required",
         "PS201": "invalid_schema",
         "PS202": "incompatible_change",
+        "PS203": "model_not_provisioned",  # its row security is gone
         "PS301": "capability_scope_denied",
         "PS302": "capability_invalid",
         "PS303": "organization_mismatch",

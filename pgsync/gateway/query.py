@@ -50,23 +50,28 @@ class ModelReader:
         columns = [f.column for f in model.fields]
         self._id_index = columns.index(model.id_column)
         self._index = {column: index for index, column in enumerate(columns)}
-        self._select = sql.SQL("SELECT {} FROM {}").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(model.namespace, model.table)
+        table = sql.Identifier(model.namespace, model.table)
+        selected = sql.SQL(", ").join(map(sql.Identifier, columns))
+        # Conditions follow. The guard is asked once: only row security keeps the rows of other organizations out.
+        source = sql.SQL("FROM {} WHERE (SELECT pgsync.require_guard_v1({}::pg_catalog.regclass))").format(
+            table, sql.Literal(table.as_string(None))
         )
+        self._select = sql.SQL("SELECT {} {}").format(selected, source)
         self._name = f"v{version}_{model.name}"
         self._id = sql.Identifier(model.id_column)
         # with the last writer, by which a read can tell whether the stream has come as far as the row
-        one = sql.SQL("SELECT {}, xmin FROM {} WHERE {} = $1").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(model.namespace, model.table), self._id
-        )
+        one = sql.SQL("SELECT {}, xmin {} AND {} = $1").format(selected, source, self._id)
         self._one = self._prepared("one", one)
         self._first_page = self._prepared("first", sql.SQL("{} ORDER BY {} LIMIT $1").format(self._select, self._id))
         self._next_page = self._prepared(
-            "next", sql.SQL("{} WHERE {} > $2 ORDER BY {} LIMIT $1").format(self._select, self._id, self._id)
+            "next", sql.SQL("{} AND {} > $2 ORDER BY {} LIMIT $1").format(self._select, self._id, self._id)
         )
 
     def _prepared(self, what: str, query: sql.Composable) -> Statement:
         return Statement(query.as_bytes(None), f"{self._name}_{what}".encode())
+
+    def _where(self, conditions: Sequence[sql.Composable]) -> sql.Composable:
+        return sql.SQL(" AND ").join([self._select, *conditions])
 
     def one(self, row_id: str) -> Call:
         """The row with this id, and behind its columns its `writer`."""
@@ -113,23 +118,21 @@ class ModelReader:
         ordering = sql.Identifier(order_by.column) + direction
         if order_by.column != self.model.id_column:
             ordering = ordering + sql.SQL(", ") + self._id + direction
-        where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
-        query = sql.SQL("{}{} ORDER BY {} LIMIT $1").format(self._select, where, ordering)
+        query = sql.SQL("{} ORDER BY {} LIMIT $1").format(self._where(conditions), ordering)
         return Page(Call(Statement(query.as_bytes(None)), tuple(values)), limit, order_by, descending)
 
     def scan(self, name: str, terms: Sequence[condition.Term]) -> Call:
         """Opens a cursor on all rows of which these tuples are true, in no particular order."""
         values: list[bytes] = []
         conditions = [condition.to_sql(term, values) for term in terms]
-        where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
-        query = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {}{}").format(sql.Identifier(name), self._select, where)
+        query = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {}").format(sql.Identifier(name), self._where(conditions))
         return Call(Statement(query.as_bytes(None)), tuple(values))
 
     def among(self, term: condition.Term, limit: int) -> Call:
         """Rows of which one tuple is true, in the order of their ids."""
         values = [b"%d" % limit]
-        where = condition.to_sql(term, values)
-        query = sql.SQL("{} WHERE {} ORDER BY {} LIMIT $1").format(self._select, where, self._id)
+        where = self._where([condition.to_sql(term, values)])
+        query = sql.SQL("{} ORDER BY {} LIMIT $1").format(where, self._id)
         return Call(Statement(query.as_bytes(None)), tuple(values))
 
     def in_groups(self, groups: frozenset[str], limit: int) -> Call | None:
@@ -151,7 +154,7 @@ class ModelReader:
                 )
         if not conditions:
             return None
-        query = sql.SQL("{} WHERE {} LIMIT $1").format(self._select, sql.SQL(" OR ").join(conditions))
+        query = sql.SQL("{} AND ({}) LIMIT $1").format(self._select, sql.SQL(" OR ").join(conditions))
         return Call(Statement(query.as_bytes(None)), tuple(values))
 
     def groups(self, result: PGresult, index: int) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class ServerLimits:
 class TableProblem:
     """What somebody has done to the table of a model (its key) that a push has to put right.
 
-    `is_broken`: its rows can be neither read nor streamed until then.
+    `is_broken`: its rows cannot be read until then.
     """
 
     model: str

@@ -3,7 +3,7 @@
 -- by themselves. A partition that is rewritten (VACUUM FULL) looks the same. So it does when a push changes what the model is called,
 -- or who sees rows: groups, read rule, and which rows grant the groups.
 -- fields: by name, column and type as they are, "-" where the column is gone. last_column: the number of the table's last column.
--- is_broken: rows can be neither read nor streamed. Takes no locks on tables, so nobody's DDL keeps it waiting.
+-- is_broken: rows cannot be read, or neither read nor streamed. Takes no locks on tables, so nobody's DDL keeps it waiting.
 CREATE OR REPLACE FUNCTION pgsync_private.table_states()
   RETURNS TABLE (
     model_key text,
@@ -29,7 +29,13 @@ AS $function$
       c.oid,
       c.relkind,
       c.relnatts,
-      c.relreplident
+      c.relreplident,
+      c.relrowsecurity AND EXISTS (
+        SELECT
+        FROM pg_catalog.pg_policy AS p
+        WHERE p.polrelid = c.oid
+          AND p.polname = 'pgsync_select'
+      ) AS is_guarded
     FROM pgsync_private.schema_version AS s
     CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(s.models) AS m(m)
     LEFT JOIN pg_catalog.pg_namespace AS n
@@ -118,6 +124,7 @@ AS $function$
     CASE
       WHEN m.oid IS NULL THEN pg_catalog.format('table %s is gone, or has another name', m.identity)
       WHEN f.missing IS NOT NULL THEN pg_catalog.format('table %s has no column %s, or under another name', m.identity, f.missing)
+      WHEN NOT m.is_guarded THEN pg_catalog.format('table %s has lost its row security, so nobody reads it', m.identity)
       WHEN NOT EXISTS (
         SELECT
         FROM pg_catalog.pg_publication AS p
@@ -131,7 +138,7 @@ AS $function$
       WHEN l.other_identity IS NOT NULL THEN
         pg_catalog.format('partition %s of table %s has another replica identity', l.other_identity, m.identity)
     END,
-    m.oid IS NULL OR f.missing IS NOT NULL
+    m.oid IS NULL OR f.missing IS NOT NULL OR NOT m.is_guarded
   FROM model AS m
   LEFT JOIN leaves AS l
     ON l.key = m.key

@@ -127,6 +127,36 @@ async def test_list_uses_the_tenants_index_and_asks_for_the_identity_once(world:
     assert "InitPlan" in plan
 
 
+@pytest.mark.parametrize(
+    "statement", ["ALTER TABLE tasks DISABLE ROW LEVEL SECURITY", "DROP POLICY pgsync_select ON tasks"]
+)
+async def test_table_without_its_row_security_is_read_by_nobody(world: World, client: Client, statement: str) -> None:
+    await client.create("tasks", "t1", {"title": "ours"})
+    await client.create("projects", "p1", {"name": "ours"})
+    await world.client("rival").create("tasks", "t2", {"title": "theirs"})
+    world.database.execute(statement)
+    queries = {"queries": [{"model": "tasks"}]}
+    for reply in (
+        await client.get(TASKS),
+        await client.get(f"{TASKS}/t2"),
+        await client.get(f"{TASKS}?title=theirs"),
+        await client.get("/api/sync/bootstrap?models=Task"),
+        await client.call("POST", "/api/sync/query", queries),
+    ):
+        assert b"theirs" not in reply.body
+        assert b"model_not_provisioned" in reply.body
+    assert (await client.row("projects", "p1"))["name"] == "ours"
+
+    async def bootstrap() -> Any:
+        return (await client.get("/api/sync/bootstrap")).json
+
+    async def is_left_out() -> bool:
+        return bool((await bootstrap()).get("failedModels") == ["Task"])
+
+    await until(is_left_out, "a bootstrap has the others")
+    assert (await bootstrap())["models"]["Project"][0]["name"] == "ours"
+
+
 # --- stamps -------------------------------------------------------------------------------------------------------
 
 

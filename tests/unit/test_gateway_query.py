@@ -48,6 +48,9 @@ def refused(parameters: list[tuple[str, str]]) -> tuple[str, str | None]:
     return caught.value.code, caught.value.param
 
 
+GUARD = """WHERE (SELECT pgsync.require_guard_v1('"public"."my tasks"'::pg_catalog.regclass))"""
+
+
 def text_of(parameters: list[tuple[str, str]]) -> str:
     return READER.page(parameters).call.statement.sql.decode()
 
@@ -56,13 +59,13 @@ def test_row_by_id_is_one_prepared_statement_of_the_version() -> None:
     call = READER.one("x' OR true")
     assert call.statement.name == b"v3_task_one"
     assert call.statement.sql.startswith(b'SELECT "id", "title"')
-    assert call.statement.sql.endswith(b', xmin FROM "public"."my tasks" WHERE "id" = $1')
+    assert call.statement.sql.decode().endswith(f', xmin FROM "public"."my tasks" {GUARD} AND "id" = $1')
     assert call.parameters == (b"x' OR true",)
 
 
 def test_filters_are_equalities_of_parameters() -> None:
     page = READER.page([("status", "todo"), ("isDone", "true"), ("limit", "10")])
-    assert b'WHERE "status" = $2 AND "is_done" = $3 ORDER BY "id" LIMIT $1' in page.call.statement.sql
+    assert b' AND "status" = $2 AND "is_done" = $3 ORDER BY "id" LIMIT $1' in page.call.statement.sql
     assert page.call.parameters == (b"11", b"todo", b"true")
 
 
@@ -140,7 +143,7 @@ CONDITIONS: list[tuple[Any, str, list[bytes]]] = [
 @pytest.mark.parametrize(("tuples", "condition", "values"), CONDITIONS)
 def test_tuples_are_conditions_on_parameters(tuples: Any, condition: str, values: list[bytes]) -> None:
     call = READER.page([("where", json.dumps(tuples))]).call
-    assert f" WHERE {condition} ORDER BY " in call.statement.sql.decode()
+    assert f"{GUARD} AND {condition} ORDER BY " in call.statement.sql.decode()
     assert call.parameters == (b"1001", *values)
 
 
@@ -148,7 +151,7 @@ def test_tuples_join_equalities_and_each_other() -> None:
     page = READER.page(
         [("where", '["count",">",1]'), ("status", "todo"), ("where", "[]"), ("where", '["count","<",9]')]
     )
-    assert b'WHERE "count" > $2 AND "status" = $3 AND "count" < $4 ORDER BY' in page.call.statement.sql
+    assert b' AND "count" > $2 AND "status" = $3 AND "count" < $4 ORDER BY' in page.call.statement.sql
 
 
 def test_number_of_a_tuple_keeps_its_digits() -> None:
@@ -161,7 +164,7 @@ def test_pattern_matches_an_enumerated_type_as_text() -> None:
         "n", "N", "n", "public", "n", "id", None, (*TASK.fields[:1], Field("mood", "mood", Kind.TEXT, "mood"))
     )
     call = ModelReader(model, 1).page([("where", '["mood","LIKE","h%"]')]).call
-    assert b'WHERE "mood"::text LIKE $2 ORDER BY' in call.statement.sql
+    assert b' AND "mood"::text LIKE $2 ORDER BY' in call.statement.sql
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,7 @@ def test_no_value_of_a_tuple_reaches_the_statement(name: str, operator: str, val
     assert len(places) == len(call.parameters)
     column = TASK.field(name)
     assert column is not None
-    condition = call.statement.sql.decode().partition(" WHERE ")[2].partition(" ORDER BY ")[0]
+    condition = call.statement.sql.decode().partition(f"{GUARD} AND ")[2].partition(" ORDER BY ")[0]
     assert re.fullmatch(
         rf'"{column.column}" ({operator}|IS NOT DISTINCT FROM) (NULL|\$2|\((\$\d(, )?)+\))|true|false', condition
     )
