@@ -22,6 +22,7 @@ from pgsync.models import Field, Kind, Model
 
 MAX_TUPLES: Final = 100
 MAX_LISTED: Final = 1000
+MAX_VALUES: Final = 10_000  # of all tuples together; Postgres takes no statement with more than 65,535
 UNCOMPARABLE: Final = frozenset({Kind.JSON, Kind.BYTES})
 
 _COMPARISONS: Final = frozenset({"=", "!=", "<", "<=", ">", ">="})
@@ -96,7 +97,10 @@ def terms_of(model: Model, parsed: Any, param: str = "where") -> list[Term]:
             f"where is a JSON array of at most {MAX_TUPLES} tuples [field, operator, value]",
             param=param,
         )
-    return [_term(model, one, f"{param}[{index}]") for index, one in enumerate(parsed)]
+    found = [_term(model, one, f"{param}[{index}]") for index, one in enumerate(parsed)]
+    if sum(len(term.values or ()) for term in found) > MAX_VALUES:
+        wire.refuse("model_query_failed", f"the tuples of a where have at most {MAX_VALUES} values", param=param)
+    return found
 
 
 def to_sql(term: Term, values: list[bytes]) -> sql.Composable:

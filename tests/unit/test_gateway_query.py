@@ -154,6 +154,16 @@ def test_tuples_join_equalities_and_each_other() -> None:
     assert b' AND "count" > $2 AND "status" = $3 AND "count" < $4 ORDER BY' in page.call.statement.sql
 
 
+def test_tuples_with_more_values_than_a_statement_takes_are_refused() -> None:
+    def where(tuples: int) -> list[tuple[str, str]]:
+        return [("where", json.dumps([["title", "IN", ["x"] * 1000]] * tuples))]
+
+    assert len(READER.page(where(10)).call.parameters) == 10_001
+    with pytest.raises(PgsyncError, match="at most 10000 values") as refused:
+        READER.page(where(11))
+    assert (refused.value.code, refused.value.param) == ("model_query_failed", "where")
+
+
 def test_number_of_a_tuple_keeps_its_digits() -> None:
     call = READER.page([("where", '["price",">",123456789012345678901234567890.12345]')]).call
     assert call.parameters[1] == b"123456789012345678901234567890.12345"
