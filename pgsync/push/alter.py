@@ -296,6 +296,8 @@ class _Altering:
     indexes_then: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
     """Names of constraints and indexes of now that go on under another name, or go with their column."""
+    renamed_indexes: dict[str, str] = field(default_factory=dict)
+    """Indexes that go on under another name: that one by the name of now."""
     copies: list[Copy] = field(default_factory=list)
     """Columns whose type changes by way of another column."""
 
@@ -387,6 +389,7 @@ class _Altering:
         suffixes = ("idx", "key", f"{model.tenant_column}_idx", f"{model.tenant_column}_key")
         index_names = renames(set(table.indexes), suffixes, stems)
         self.kept |= {old for old, _ in (*constraints, *index_names)}
+        self.renamed_indexes.update(index_names)
         for old, now in constraints:
             self.constraints_then = (self.constraints_then - {old}) | {now}
         for old, now in index_names:
@@ -490,23 +493,24 @@ class _Altering:
         way = way_of(column.sql_type, f.sql_type)
         if not self._holds("true", "there are rows"):
             undo = "push the type before, while the table is empty"
-            sql = change_type(self.model, f, self._policies_of(f))
+            sql = change_type(self.model, f, self._policies_of(f, was))
             self._step(f"column {f.column} becomes {f.sql_type}", sql, undo=undo, breaks=True)
         elif why := self._why_not(f, column, was, way):
             by_hand = (
-                f"ALTER TABLE {self.names.table} ALTER COLUMN {quote(f.column)} TYPE {f.sql_type}"
-                f" USING {quote(f.column)}::{f.sql_type}"
+                f"ALTER TABLE {self._there} ALTER COLUMN {quote(was)} TYPE {f.sql_type}"
+                f" USING {quote(was)}::{f.sql_type}"
             )
             self._refuse(
                 f"{said}: {why}. What Postgres would do writes the table anew while nobody can read it: {by_hand}"
             )
             return True
         elif way is Way.RELABEL:
-            self._widen(f, column)
+            self._widen(f, column, was)
         else:
             backfill = self.wishes.backfill_of(self.model.key, f.name)
             otherwise = _filling(backfill, f) if backfill is not None else ""
-            self.copies.append(make_copy(self.model, self.table, f, way, otherwise))
+            renamed = self.renamed_indexes
+            self.copies.append(make_copy(self.model, self.table, f, way, otherwise, was=was, renamed=renamed))
             return True
         if enum_check(self.model, f):
             self._validate(constraint_name(self.model, f"{f.column}_check"))
@@ -518,14 +522,16 @@ class _Altering:
         lossy = way is Way.LOSSY
         if f.column in (model.id.column, model.tenant_column):
             return "rows are known by it, here and in clients"
-        if was != f.column or self._there != self.names.table:
-            return "it or its table gets another name, too: do that in a push of its own"
+        if self._there != self.names.table:
+            return "its table gets another name, too: do that in a push of its own"
+        old = replace(f, column=was)
         if f.enum_values is not None:
             listed = ", ".join(literal(v) for v in f.enum_values)
             if self._holds(f"t.{quote(was)}::text NOT IN ({listed})", f"it is none of {listed}"):
                 return f"some rows have none of the values {listed}: change them first"
-        own = own_indexes(model, self.table, f)
-        own |= {f"{name}_retyped" for name in own} | {missing_of(model, f)}
+        own = own_indexes(model, self.table, old)
+        built = {f"{index.name}_retyped" for index in indexes(model) if index.field == f.name}
+        own |= {f"{name}_retyped" for name in own} | built | {missing_of(model, old)}
         others = self.ask(
             sqlfiles.render(
                 "push/dependents.sql",
@@ -541,7 +547,10 @@ class _Altering:
         if way is Way.RELABEL:
             return ""
         if self.table.kind != "r":
-            return "the table is partitioned"
+            return (
+                "the table is partitioned, which no copy can be made beside: add a field of the new type, fill it, and"
+                " let this one leave the schema"
+            )
         if not self.installed:
             return "pgsync is not in this database yet: push the schema with the type of before first"
         if not self.ask(
@@ -554,14 +563,14 @@ class _Altering:
             return "Postgres knows no way from one to the other: add a field of the new type and fill it yourself"
         if is_not_null(model, f) and not column.not_null and self._holds(f"t.{quote(was)} IS NULL", "it has none"):
             return "some rows have no value, and it becomes required, too: do that in a push of its own"
-        if lossy and (f.unique or self._policies_of(f)):
+        if lossy and (f.unique or self._policies_of(f, was)):
             return "values may be rounded or cut off, and they tell rows apart or who sees them"
-        beside = self.table.columns.get(beside_of(f))
+        beside = self.table.columns.get(beside_of(old))
         if beside is not None and not is_beside(beside):
-            return f"there is a column {beside_of(f)} already, which pgsync would make: rename it"
+            return f"there is a column {beside_of(old)} already, which pgsync would make: rename it"
         if lossy and before_of(f) in self.table.columns:
             return f"the column of before would stay as {before_of(f)}, which is there already: drop or rename it"
-        longest = max([beside_of(f), before_of(f), missing_of(model, f), *(f"{n}_retyped" for n in own)], key=len)
+        longest = max([beside_of(old), before_of(f), *own], key=len)
         if len(longest.encode()) > MAX_BYTES:
             return f"it needs an object {longest}, longer than the {MAX_BYTES} bytes of a name"
         textual = way_of(column.sql_type, "text") is Way.RELABEL or {column.sql_type, f.sql_type} <= _WHOLE_NUMBERS
@@ -575,18 +584,18 @@ class _Altering:
                 )
         return ""
 
-    def _policies_of(self, f: ResolvedField) -> tuple[str, ...]:
+    def _policies_of(self, f: ResolvedField, was: str) -> tuple[str, ...]:
         """The policies to drop before a column is replaced, and to make anew after it."""
         before = self.before
         if before is None:
             return ()
         named = {g.column for g in (*self.model.groups, *before.groups)}
-        if f.column in named or before.rule is not None or self.model.rule is not None:
+        if {f.column, was} & named or before.rule is not None or self.model.rule is not None:
             self.result.again.add(("row_security", self.names.table))
             return _POLICIES
         return ()
 
-    def _widen(self, f: ResolvedField, column: Column) -> None:
+    def _widen(self, f: ResolvedField, column: Column, was: str) -> None:
         check = constraint_name(self.model, f"{f.column}_check")
         sql = sqlfiles.render(
             "on_table/widen_type.sql",
@@ -595,8 +604,8 @@ class _Altering:
             table=self.names.table,
             column=quote(f.column),
             type=f.sql_type,
-            check=quote(check) if check in self.table.constraints else "",
-            policies=self._policies_of(f),
+            check=quote(check) if constraint_name(self.model, f"{was}_check") in self.table.constraints else "",
+            policies=self._policies_of(f, was),
             default=default_of(f),
             constraint=enum_check(self.model, f),
         )
@@ -611,11 +620,12 @@ class _Altering:
             self.result.steps.append(end_step(self.model, left, whole=not self.copies))
         if not self.copies:
             return
-        policies = {p for c in self.copies for p in self._policies_of(c.field)}
+        policies = {p for c in self.copies for p in self._policies_of(c.field, c.source_name)}
         ordered = [p for p in _POLICIES if p in policies]
         self.result.steps.extend(copy_steps(self.model, self.table, self.copies, ordered))
         for c in self.copies:
-            self.kept |= own_indexes(self.model, self.table, c.field)  # they go with the column
+            own = own_indexes(self.model, self.table, replace(c.field, column=c.source_name))
+            self.kept |= own  # they go with the column
             self.indexes_then.update(index.name for index in indexes(self.model) if index.field == c.field.name)
             if c.constraint:
                 self._validate(constraint_name(self.model, f"{c.field.column}_check"))

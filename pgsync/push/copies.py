@@ -8,7 +8,7 @@ was, and the next one goes on or takes the copy out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgsync import sqlfiles
@@ -47,15 +47,19 @@ class CopiedIndex:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A column that changes its type. All but `field` and `beside_name` is SQL text, "" where there is nothing.
+    """A column that changes its type. All but `field` and the names is SQL text, "" where there is nothing.
 
-    `beside`: its copy. `condition`: a row that has not been copied, which `missing` finds. `before`: what the column is
+    `source`: what the column `column` is called until the transaction, which may rename it first. `beside`: its copy.
+    `condition`: a row that has not been copied, which `missing` finds; `condition_now`: the same once it is renamed.
+    `before`: what the column is
     called afterwards, where it stays because values may have lost something; `drops` are its indexes then. `otherwise`:
     what a value becomes that the new type does not take.
     """
 
     field: ResolvedField
+    source_name: str
     beside_name: str
+    source: str
     column: str
     beside: str
     type: str
@@ -63,7 +67,9 @@ class Copy:
     drop_first: bool
     otherwise: str
     condition: str
+    condition_now: str
     missing: str
+    missing_name: str
     missing_literal: str
     before: str
     before_comment: str
@@ -104,28 +110,46 @@ def own_indexes(model: ResolvedModel, table: Table, f: ResolvedField) -> set[str
     return {constraint_name(model, f"{stem}_{suffix}") for stem in stems for suffix in ("idx", "key")} & made
 
 
-def make_copy(model: ResolvedModel, table: Table, f: ResolvedField, way: Way, otherwise: str) -> Copy:
-    """The change of a column of this table to the type that the field has."""
-    column, beside = table.columns[f.column], quote(beside_of(f))
-    there = table.columns.get(beside_of(f))
-    check = constraint_name(model, f"{f.column}_check")
-    missing = qualified(model, missing_of(model, f))
+def make_copy(
+    model: ResolvedModel,
+    table: Table,
+    f: ResolvedField,
+    way: Way,
+    otherwise: str,
+    *,
+    was: str,
+    renamed: Mapping[str, str],
+) -> Copy:
+    """The change of a column of this table to the type that the field has.
+
+    `was`: what the column is called now, `renamed`: what its indexes are called once it has its other name.
+    """
+    old = replace(f, column=was)
+    column, beside = table.columns[was], quote(beside_of(old))
+    there = table.columns.get(beside_of(old))
+    missing = missing_of(model, old)
     return Copy(
         field=f,
-        beside_name=beside_of(f),
+        source_name=was,
+        beside_name=beside_of(old),
+        source=quote(was),
         column=quote(f.column),
         beside=beside,
         type=f.sql_type,
         base=base_of(f.sql_type),
         drop_first=there is not None and there.sql_type != f.sql_type,
         otherwise=otherwise,
-        condition=f"t.{quote(f.column)} IS NOT NULL AND t.{beside} IS NULL",
-        missing=missing,
-        missing_literal=literal(missing),
+        condition=f"t.{quote(was)} IS NOT NULL AND t.{beside} IS NULL",
+        condition_now=f"t.{quote(f.column)} IS NOT NULL AND t.{beside} IS NULL",
+        missing=qualified(model, missing),
+        missing_name=missing,
+        missing_literal=literal(qualified(model, missing)),
         before=quote(before_of(f)) if way is Way.LOSSY else "",
         before_comment=literal(f"{MADE}What {f.column} was as {column.sql_type}; nothing uses it any more."),
         comment=literal(column.comment) if column.comment is not None else "NULL",
-        drops=tuple(qualified(model, n) for n in sorted(own_indexes(model, table, f)) if n in table.indexes),
+        drops=tuple(
+            qualified(model, renamed.get(n, n)) for n in sorted(own_indexes(model, table, old)) if n in table.indexes
+        ),
         indexes=tuple(
             CopiedIndex(
                 name=quote(index.name),
@@ -141,7 +165,11 @@ def make_copy(model: ResolvedModel, table: Table, f: ResolvedField, way: Way, ot
             for index in indexes(model)
             if index.field == f.name
         ),
-        check=quote(check) if check in table.constraints else "",
+        check=(
+            quote(constraint_name(model, f"{f.column}_check"))
+            if constraint_name(model, f"{was}_check") in table.constraints
+            else ""
+        ),
         default=default_of(f),
         constraint=enum_check(model, f),
         required=quote(constraint_name(model, f"{f.column}_required")) if is_not_null(model, f) else "",
@@ -186,7 +214,7 @@ def copy_steps(model: ResolvedModel, table: Table, copies: Sequence[Copy], polic
     )
     for c in copies:
         yield step(
-            f"copy {c.field.column} to {c.beside_name}",
+            f"copy {c.source_name} to {c.beside_name}",
             sqlfiles.render(
                 "push/backfill.sql",
                 key=model.key,
@@ -194,8 +222,8 @@ def copy_steps(model: ResolvedModel, table: Table, copies: Sequence[Copy], polic
                 what="it has not been copied",
                 table=names.table,
                 table_literal=literal(names.table),
-                column=c.column,
-                value=f"t.{c.column}",
+                column=c.source,
+                value=f"t.{c.source}",
                 condition=c.condition,
             ),
             ROW_EXCLUSIVE,
@@ -204,13 +232,12 @@ def copy_steps(model: ResolvedModel, table: Table, copies: Sequence[Copy], polic
             risk="the rows are written: logged, and streamed to those who see them",
             undo=_UNDO,
         )
-        name = missing_of(model, c.field)
         sql = sqlfiles.render(
-            "on_table/copy_missing.sql", c=c, key=model.key, table=names.table, id=names.id, index=quote(name)
+            "on_table/copy_missing.sql", c=c, key=model.key, table=names.table, id=names.id, index=quote(c.missing_name)
         )
-        yield from build(name, c.missing, sql)
+        yield from build(c.missing_name, c.missing, sql)
         sql = sqlfiles.render("on_table/check_copies.sql", c=c, table=names.table, id=names.id)
-        title = f"every value of {c.field.column} is one of type {c.type}"
+        title = f"every value of {c.source_name} is one of type {c.type}"
         yield step(title, sql, ACCESS_SHARE, Stage.BEFORE, reads=True, undo="nothing is done")
         for index in c.indexes:
             sql = create_index(model, index.made, concurrently=True)

@@ -19,9 +19,13 @@ from pgsync.schema.resolved import ResolvedModel
 
 # How Postgres prints `CHECK (c IN ('a', 'b'))` on a text column, with one value and with more.
 _LITERAL = r"E?'(?:[^']|'')*'"
-_TEXT = re.compile(rf"({_LITERAL})::text")
+_VALUE = rf"{_LITERAL}::[^,'\[\]()]+"
+_TEXT = re.compile(rf"({_LITERAL})::")
+_COLUMN = r"(?:[^\s\"()]+|\"(?:[^\"]|\"\")+\")"
+# Of a column that is a varchar both sides are cast to text.
 _ENUM = re.compile(
-    rf"CHECK \(\(\S+ = (?:{_LITERAL}::text|ANY \(ARRAY\[{_LITERAL}::text(?:, {_LITERAL}::text)*\]\))\)\)(?: NOT VALID)?"
+    rf"CHECK \(\((?:{_COLUMN}|\({_COLUMN}\)::text) = (?P<values>{_VALUE}|"
+    rf"ANY \((?:ARRAY\[{_VALUE}(?:, {_VALUE})*\]|\(ARRAY\[{_VALUE}(?:, {_VALUE})*\]\)::text\[\])\))\)\)(?: NOT VALID)?"
 )
 
 
@@ -52,9 +56,10 @@ class Constraint:
     @property
     def enum_values(self) -> tuple[str, ...] | None:
         """The values that a check of an enum field lists, in its order; None for any other constraint."""
-        if self.kind != "c" or _ENUM.fullmatch(self.definition) is None:
+        found = _ENUM.fullmatch(self.definition) if self.kind == "c" else None
+        if found is None:
             return None
-        return tuple(_unquote(quoted) for quoted in _TEXT.findall(self.definition))
+        return tuple(_unquote(quoted) for quoted in _TEXT.findall(found["values"]))
 
 
 @dataclass(frozen=True, slots=True)

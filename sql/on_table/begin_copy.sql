@@ -24,7 +24,7 @@ AS $function$
 BEGIN
 {% for c in columns %}
   BEGIN
-    NEW.{{ c.beside }} := NEW.{{ c.column }}::{{ c.base }};
+    NEW.{{ c.beside }} := NEW.{{ c.source }}::{{ c.base }};
   EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
     NEW.{{ c.beside }} := {{ c.otherwise or "NULL" }};
   END;

@@ -1,4 +1,4 @@
--- Whether every value of {{ c.column }} has one of type {{ c.type }}.
+-- Whether every value of {{ c.source }} has one of type {{ c.type }}.
 DO $copied$
 DECLARE
   v_rows text;

@@ -13,7 +13,7 @@ BEGIN
   ) OR EXISTS (
     SELECT
     FROM {{ table }} AS t
-    WHERE {{ c.condition }}
+    WHERE {{ c.condition_now }}
   ) THEN
     RAISE EXCEPTION USING
       ERRCODE = 'PS202',

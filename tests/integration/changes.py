@@ -154,6 +154,13 @@ CHANGES: Final[Mapping[str, Change]] = {
             options={"rule": "label IS NULL OR label <> 'x'"},
         ),
     ),
+    "another name and a wider type": Change(
+        lambda: declare(without=("estimate",), effort=(bigint, REQUIRED)),
+        Wishes(renames=(Rename("task", "estimate", "effort"),)),
+        refuses=True,
+        kept="SELECT count(*), count(note), sum((to_jsonb(t) ->> (CASE WHEN to_jsonb(t) ? 'effort' THEN 'effort'"
+        " ELSE 'estimate' END))::bigint) FROM tasks AS t WHERE id LIKE 't%'",
+    ),
     "another type": Change(
         lambda: declare(estimate=(str, REQUIRED)),
         _allow("task.estimate"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -129,11 +129,10 @@ def test_every_file_is_judged(printed: Printed) -> None:
     assert set(all_files()) - {*plain_files()} - {*queries()} - {*included(printed.rendered)} == set()
 
 
-def included(rendered: Mapping[str, object]) -> Iterator[str]:
-    """The templates that were rendered and those that they include."""
+def included(rendered: Iterable[str]) -> Iterator[str]:
+    """The templates that were rendered and those that they include, and so on."""
     environment = jinja2.Environment(autoescape=True)  # to be read, not rendered
     for path in rendered:
         yield path
-        for name in meta.find_referenced_templates(environment.parse(sqlfiles.read(path))):
-            if name is not None:  # its name is a value
-                yield name
+        found = meta.find_referenced_templates(environment.parse(sqlfiles.read(path)))
+        yield from included(name for name in found if name is not None)  # else its name is a value

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from pgsync.errors import PgsyncError
-from pgsync.push import PushError, Wishes, parse_backfill, push
+from pgsync.push import PushError, Rename, Wishes, parse_backfill, push
 from pgsync.push.plan import Plan
 from pgsync.push.retype import Way, way_of
 from pgsync.push.step import Stage
@@ -245,3 +246,98 @@ def test_change_that_cannot_be_safe_is_refused_with_the_reason(filled: Database)
         with pytest.raises(PushError) as refused:
             push(filled.dsn, schema, wishes=Wishes(force=True))
         assert reason in str(refused.value.details["unexecutable"])
+
+
+def renamed(name: str, before: str, annotation: Any, default: Any = REQUIRED) -> Schema:
+    fields: dict[str, Any] = {"title": (str, Field(index=True)), name: (annotation, default)}
+    return declare(without=(before,), **fields)
+
+
+RENAMED: dict[str, tuple[Schema, Schema, Schema, Wishes]] = {
+    # The schema of before, with the name alone, with the name and the type, and what has to be said.
+    "values that say the same": (
+        NARROW,
+        renamed("effort", "estimate", int),
+        renamed("effort", "estimate", bigint),
+        Wishes(renames=(Rename("task", "estimate", "effort"),), allow=frozenset({"task.effort", "task.estimate"})),
+    ),
+    "values that may lose something, with an index": (
+        declare(title=(str, Field(index=True)), note=(str | None, Field(None, index=True))),
+        renamed("remark", "note", str | None, Field(None, index=True)),
+        renamed("remark", "note", str | None, Field(None, index=True, sql="character varying(2)")),
+        Wishes(
+            renames=(Rename("task", "note", "remark"),),
+            allow=frozenset({"task.note", "task.remark"}),
+            backfills=(parse_backfill("task.remark=?"),),
+        ),
+    ),
+    "the catalog alone, with values": (
+        NARROW,
+        renamed("state", "status", Literal["todo", "doing", "done"], "todo"),
+        renamed("state", "status", Literal["todo", "doing", "done"], Field("todo", sql="character varying")),
+        Wishes(renames=(Rename("task", "status", "state"),), allow=frozenset({"task.status", "task.state"})),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RENAMED)
+def test_column_that_gets_another_name_and_type_ends_as_after_two_pushes(
+    server: Server, filled: Database, kind: str
+) -> None:
+    before, name, both, wishes = RENAMED[kind]
+    push(filled.dsn, before)
+    other = server.create_database(template=filled.name)
+    try:
+        push(other.dsn, name, wishes=wishes)
+        push(other.dsn, both, wishes=replace(wishes, renames=()))
+        psql(filled, until_the_transaction(planned(filled, both, wishes)))
+        filled.execute("UPDATE tasks SET estimate = estimate, note = note, status = status WHERE id = 't7'")
+        assert not push(filled.dsn, before, migrate=False).changed, "the version before is active as it was"
+        assert push(filled.dsn, both, wishes=wishes).changed
+        assert described(filled) == described(other)
+        rows = "SELECT to_jsonb(t) - 'updated_at' FROM tasks AS t ORDER BY id"
+        assert filled.execute(rows) == other.execute(rows)
+        assert not push(filled.dsn, both).changed
+    finally:
+        other.drop()
+
+
+@pytest.mark.parametrize("sql", ["text", "character varying", "character varying(9)", "character(5)"])
+def test_values_of_a_column_of_any_text_type_are_known_again(database: Database, sql: str) -> None:
+    """What a push made of an enum field is what the next one finds."""
+
+    def with_values(*values: str) -> Schema:
+        kinds = Literal[values]  # type: ignore[valid-type]
+        return declare(mood=(kinds, Field(values[0], sql=sql)), one=(Literal["x'"], Field("x'", sql=sql)))
+
+    push(database.dsn, with_values("a'b", "c\\d"))
+    assert not push(database.dsn, with_values("a'b", "c\\d")).changed
+    database.execute("INSERT INTO tasks (organization_id, id, title, estimate) VALUES ('acme', 't', 'x', 1)")
+    assert push(database.dsn, with_values("a'b", "c\\d", "more")).changed
+    assert not push(database.dsn, with_values("a'b", "c\\d", "more")).changed
+    with pytest.raises(Exception, match="violates check constraint"):
+        database.execute("UPDATE tasks SET mood = 'no'")
+
+
+def test_change_of_name_and_type_that_is_given_up_leaves_nothing(filled: Database) -> None:
+    _, _, both, wishes = RENAMED["values that say the same"]
+    before = dump(filled, "--schema-only")
+    psql(filled, until_the_transaction(planned(filled, both, wishes)))
+    push(filled.dsn, NARROW)
+    assert dump(filled, "--schema-only") == before
+
+
+def described(database: Database) -> list[tuple[Any, ...]]:
+    """The columns, constraints and indexes of the table, without the order of columns."""
+    return database.execute(
+        "SELECT 'column', a.attname, format_type(a.atttypid, a.atttypmod) || a.attnotnull || coalesce("
+        " col_description(a.attrelid, a.attnum), '') || coalesce(pg_get_expr(d.adbin, d.adrelid), '')"
+        " FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+        " WHERE a.attrelid = 'tasks'::regclass AND a.attnum > 0 AND NOT a.attisdropped"
+        " UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) || coalesce(obj_description(oid), '')"
+        " FROM pg_constraint WHERE conrelid = 'tasks'::regclass"
+        " UNION ALL SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid)"
+        " || coalesce(obj_description(indexrelid), '') FROM pg_index WHERE indrelid = 'tasks'::regclass"
+        " UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'tasks'::regclass"
+        " ORDER BY 1, 2"
+    )
