@@ -7,6 +7,7 @@ one that is too slow is told to bootstrap.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -90,7 +91,9 @@ class Socket:
         self._opened = asyncio.Event()
         self._sending = asyncio.Lock()
         self._commits: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue(MAX_PENDING_COMMITS)
-        self._ending: asyncio.Task[None] | None = None
+        self._ending: tuple[int, str] | None = None
+        self._lease: asyncio.Timeout | None = None  # while a frame is waited for
+        self._closing: asyncio.Task[None] | None = None
         self._member = Member(
             credential, groups, on_overflow=partial(self.end, TRY_AGAIN, "too_slow"), catch_up=self._catch_up
         )
@@ -135,9 +138,11 @@ class Socket:
                     self._claims.run(),
                 )
                 others = [tasks.create_task(one) for one in running]
-                await self._receive()
+                closing = await self._receive()
                 for task in others:
                     task.cancel()
+            if closing is not None:
+                await self.close(*closing)
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
@@ -150,14 +155,22 @@ class Socket:
         """Closes soon; for callers that cannot wait for it. False: it was ending already."""
         if self._ending is not None:
             return False
-        self._ending = asyncio.get_running_loop().create_task(self.close(code, reason))
+        self._ending = code, reason
+        loop = asyncio.get_running_loop()
+        if self._lease is not None:
+            # By whoever receives: closed from elsewhere, aiohttp drops the connection before the client has answered.
+            if not self._lease.expired():
+                self._lease.reschedule(loop.time())
+        else:
+            self._closing = loop.create_task(self.close(code, reason))
         return True
 
     async def close(self, code: int, reason: str) -> None:
         """Closes with a code of contract 2.7."""
         self.reason = reason
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await self._response.close(code=code, message=reason.encode())
+        with contextlib.suppress(TimeoutError):  # the client does not answer: the connection is dropped
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._response.close(code=code, message=reason.encode())
 
     def release_scopes_of(self, capability_id: str) -> None:
         """A credential ends: the groups that were joined with it go."""
@@ -302,22 +315,26 @@ class Socket:
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    async def _receive(self) -> None:
+    async def _receive(self) -> tuple[int, str] | None:
+        """Takes frames until the socket closes, or is to be closed with the code and reason that are returned."""
         while True:
             try:
-                message = await self._response.receive(timeout=LEASE_SECONDS)
+                async with asyncio.timeout(LEASE_SECONDS) as self._lease:
+                    message = await self._response.receive()
             except TimeoutError:
-                await self.close(SILENT, "no frame for too long")
-                return
+                return self._ending or (SILENT, "no frame for too long")
+            finally:
+                self._lease = None
+            if self._ending is not None and self._closing is None:
+                return self._ending
             if message.type is WSMsgType.TEXT:
                 await self._take(message.data)
             elif message.type is WSMsgType.BINARY:
-                await self.close(UNSUPPORTED_DATA, "frames are JSON text")
-                return
+                return UNSUPPORTED_DATA, "frames are JSON text"
             else:  # the socket closes
-                return
+                return None
             if self._response.closed:
-                return
+                return None
 
     async def _take(self, text: str) -> None:
         raw = text.encode("utf-8", "surrogatepass")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -304,6 +305,21 @@ async def close_code(socket: Socket) -> int:
         while (message := await socket.raw.receive()).type is aiohttp.WSMsgType.TEXT:
             pass
     return int(message.data)
+
+
+async def test_session_that_is_ended_may_answer_before_its_connection_goes(world: World) -> None:
+    owner = world.client()
+    answer = await mint(owner)
+    client = world.with_key(answer["token"])
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(client.socket()) for _ in range(12)]
+        for socket in sockets:
+            await socket.sync()
+        reply = await owner.call("DELETE", f"{CAPABILITIES}/{answer['capabilityId']}")
+        assert reply.json["activeSessionsClosed"] == len(sockets)
+        for socket in sockets:
+            assert await close_code(socket) == 4003
+            assert socket.raw.close_code == 4003  # 1006 where the answer found nobody
 
 
 @pytest.mark.parametrize("rotated", [False, True], ids=["revoked", "rotated"])
