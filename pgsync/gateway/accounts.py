@@ -47,6 +47,7 @@ class Accounts:
                 {"GET": self._data_sources, "POST": self._refuse_source, "DELETE": self._refuse_source},
             )
             yield f"{prefix}/v1/source/listen", {"GET": self._refuse_connector}
+        yield "/api/source/events", {"POST": self._refuse_events}
         yield "/api/v1/datasources/validate", {"POST": self._validate}
         yield "/api/v1/datasources/locate", {"POST": self._refuse_source}
         yield "/api/v1/datasources/resnapshot", {"POST": self._refuse_source}
@@ -170,6 +171,9 @@ class Accounts:
 
     async def _refuse_connector(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> Answer:
         wire.refuse("source_connector_no_source_registered", "this server works in its own database: nothing to serve")
+
+    async def _refuse_events(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> Answer:
+        wire.refuse("no_data_source_registered", "this server reads changes from its own database's log: send it none")
 
     async def _refuse_webhook(self, request: web.BaseRequest, credential: Credential, segments: Segments) -> Answer:
         wire.refuse("forbidden", "this server calls no webhooks: follow GET /api/v1/logs or a socket")

@@ -926,6 +926,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     Operation(
         "POST",
+        "/api/source/events",
+        "Refused: changes are read from this database's log",
+        {},
+        errors=("no_data_source_registered",),
+    ),
+    Operation(
+        "POST",
         "/api/v1/datasources/validate",
         "Whether writes reach this database and their changes come back",
         {

@@ -76,6 +76,7 @@ async def test_writes_are_said_to_arrive_exactly_when_they_do(world: World, clie
         ("POST", "/api/v1/datasources/locate", 400, "datasource_connection_unsupported"),
         ("POST", "/api/v1/datasources/resnapshot", 400, "datasource_connection_unsupported"),
         ("GET", "/v1/source/listen", 404, "source_connector_no_source_registered"),
+        ("POST", "/api/source/events", 404, "no_data_source_registered"),
         ("GET", "/api/v1/source/listen", 404, "source_connector_no_source_registered"),
         ("POST", "/api/v1/webhook_endpoints", 403, "forbidden"),
         ("GET", "/api/v1/webhook_endpoints/we_1", 404, "entity_not_found"),
