@@ -23,6 +23,11 @@ EXIT_UNREACHABLE: Final = 6
 EXIT_INTERRUPTED: Final = 130
 
 _CHECK_CONNECTION: Final = "check that the server runs and that the connection string is right"
+NEEDS_RIGHTS: Final = (
+    "connect as a superuser, or as the role that pushes;"
+    " `pgsync connect --pusher ROLE`, run by a superuser, lets another one push"
+)
+"""What to do when Postgres says that the role may not do this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +110,6 @@ def _of_database(error: psycopg.Error) -> Failure:
     remedy = error.diag.message_hint
     if remedy is None and code == "model_not_provisioned":
         remedy = "install pgsync and a schema into this database first: `pgsync push schema.py`"
+    elif remedy is None and code == "forbidden":
+        remedy = NEEDS_RIGHTS
     return Failure(f"{code} (SQLSTATE {error.sqlstate})", detail, remedy)

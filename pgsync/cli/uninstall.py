@@ -7,6 +7,7 @@ import psycopg
 
 from pgsync import sqlfiles
 from pgsync.cli import options
+from pgsync.cli.failure import NEEDS_RIGHTS
 from pgsync.config import admin_url
 from pgsync.errors import PgsyncError
 
@@ -37,8 +38,14 @@ def command(database_url: str | None, run: bool, yes: bool) -> None:
             psycopg.errors.ObjectInUse,
             psycopg.errors.DependentObjectsStillExist,
             psycopg.errors.InsufficientPrivilege,
+            psycopg.errors.RaiseException,
         ) as error:
             told = "; ".join(filter(None, (error.diag.message_primary, error.diag.message_detail)))
-            hint = error.diag.message_hint or "take these away first, then run this again"
+            otherwise = "take these away first, then run this again"
+            if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                otherwise = NEEDS_RIGHTS
+            elif isinstance(error, psycopg.errors.RaiseException):
+                otherwise = "an event trigger of this database refuses it: ALTER EVENT TRIGGER .. DISABLE, then again"
+            hint = error.diag.message_hint or otherwise
             raise PgsyncError("migration_failed", f"nothing was removed: {told}", details={"hint": hint}) from error
     click.echo("pgsync is out of this database; your tables and rows are as they were")

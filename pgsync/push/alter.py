@@ -306,6 +306,17 @@ class _Altering:
         if self.table.kind not in ("r", "p"):
             self.result.misfits.append(f"{where} is not a table; name a table of this database in the model")
             return
+        if not self.table.logged:
+            self.result.misfits.append(
+                f"{where} is unlogged or temporary, so nobody would hear of its changes: ALTER TABLE {self._there} SET"
+                " LOGGED"
+            )
+        if self.table.rules and self.model.mutable and (self.before is None or not self.before.mutable):
+            drops = "; ".join(f"DROP RULE {name} ON {self._there}" for name in self.table.rules)
+            self.result.misfits.append(
+                f"{where} has rules that write something else than clients do, or keep them from creating rows: use"
+                f" triggers in their place ({drops}), or make the model mutable=False"
+            )
         key = [c for c in (self.model.tenant_column, self.model.id.column) if c is not None]
         if list(self.table.primary_key) not in (sorted(key), [self.model.id.column]):
             # Writes find a row by it, and it is what the log says of a row that is gone.

@@ -283,6 +283,8 @@ def _explain(step: Step, error: psycopg.Error) -> PgsyncError:
         return PgsyncError("incompatible_change", message, details={"step": step.title, "sqlstate": error.sqlstate})
     elif isinstance(error, psycopg.errors.InsufficientPrivilege):
         message += "; push as the owner of the tables with the right to create roles, or as a superuser"
+    elif isinstance(error, psycopg.errors.RaiseException):
+        message += "; a trigger or event trigger of this database refuses it: disable it for the moment, and push again"
     elif error.sqlstate == "PS202":
         details = {"step": step.title, "sqlstate": error.sqlstate, "hint": error.diag.message_hint}
         return PgsyncError("incompatible_change", message, details=details)

@@ -76,7 +76,8 @@ class ExistingIndex:
 class Table:
     """A relation that exists. `kind` is pg_class.relkind, `primary_key` are its columns in the order of their names.
 
-    `guests` are the login roles that row security, still off, will bind.
+    `logged`: neither unlogged nor temporary. `rules`, quoted, keep writes from the table. `guests` are the login roles
+    that row security, still off, will bind.
     """
 
     kind: str
@@ -86,6 +87,8 @@ class Table:
     constraints: Mapping[str, Constraint]
     indexes: Mapping[str, ExistingIndex]
     server_version: int = 0
+    logged: bool = True
+    rules: tuple[str, ...] = ()
     guests: tuple[str, ...] = ()
 
 
@@ -169,6 +172,8 @@ def read_tables(
                 for name, i in (row["indexes"] or {}).items()
             },
             server_version=row["server_version"],
+            logged=row["logged"],
+            rules=tuple(row["rules"]),
             guests=tuple(row["guests"]),
         )
         for row in rows

@@ -3,6 +3,7 @@ SELECT
   n.nspname AS namespace,
   c.relname AS name,
   c.relkind::text AS kind,
+  c.relpersistence = 'p' AS logged,
   pg_catalog.current_setting('server_version_num')::integer AS server_version,
   pg_catalog.obj_description(c.oid, 'pg_class') AS comment,
   ARRAY(
@@ -65,6 +66,15 @@ SELECT
       ON x.oid = i.indexrelid
     WHERE i.indrelid = c.oid
   ) AS indexes,
+  -- Rules that stand in the way of writes: with any on INSERT or UPDATE, Postgres refuses INSERT .. ON CONFLICT.
+  ARRAY(
+    SELECT pg_catalog.quote_ident(w.rulename)
+    FROM pg_catalog.pg_rewrite AS w
+    WHERE w.ev_class = c.oid
+      AND w.ev_enabled <> 'D'
+      AND (w.is_instead AND w.ev_type IN ('2', '3', '4') OR w.ev_type IN ('2', '3'))
+    ORDER BY w.rulename
+  ) AS rules,
   -- Row security is off, and these are neither owners nor bypass it: what it will mean to them is in sql/checks/guests.sql.
   ARRAY(
     SELECT r.rolname::text

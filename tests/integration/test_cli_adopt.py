@@ -129,6 +129,29 @@ def test_database_out_of_reach_and_one_that_is_not_named(
     assert "secret" not in told
 
 
+def test_event_trigger_of_others_that_refuses_is_named_as_one(
+    existing: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("pull", "--table", "members") == 0
+    schema = tmp_path / "schema.py"
+    schema.write_text(capsys.readouterr().out)
+    existing.execute(
+        "CREATE FUNCTION guard() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE EXCEPTION ''no DDL here: %%'', tg_tag; END'; CREATE EVENT TRIGGER guard ON ddl_command_end"
+        " WHEN TAG IN ('CREATE TRIGGER', 'DROP TRIGGER', 'DROP SCHEMA') EXECUTE FUNCTION guard()".replace("%%", "%")
+    )
+    assert exit_code("push", str(schema)) == EXIT_REFUSED
+    assert "no DDL here: CREATE TRIGGER; a trigger or event trigger of this database" in capsys.readouterr().err
+    assert existing.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgsync%'") == [(0,)]
+    existing.execute("ALTER EVENT TRIGGER guard DISABLE")
+    assert exit_code("push", str(schema)) == 0
+    existing.execute("ALTER EVENT TRIGGER guard ENABLE")
+    assert exit_code("uninstall", "--run", "--yes") == EXIT_REFUSED
+    assert "do: an event trigger of this database refuses it" in capsys.readouterr().err
+    existing.execute("DROP EVENT TRIGGER guard")
+    assert exit_code("uninstall", "--run", "--yes") == 0
+
+
 def test_push_of_who_owns_nothing_says_what_it_lacks(
     existing: Database, stranger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +161,15 @@ def test_push_of_who_owns_nothing_says_what_it_lacks(
     assert exit_code("push", str(schema), "--database-url", existing.dsn_as(stranger)) == EXIT_REFUSED
     assert "push as the owner of the tables" in capsys.readouterr().err
     assert existing.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pgsync%'") == [(0,)]
+    assert exit_code("push", str(schema)) == 0
+    capsys.readouterr()
+    for command in (("push", str(schema)), ("doctor",), ("status",), ("slots",), ("uninstall", "--run", "--yes")):
+        assert exit_code(*command, "--database-url", existing.dsn_as(stranger)) == EXIT_REFUSED
+        told = capsys.readouterr().err
+        assert "permission denied for " in told
+        assert "do: connect as a superuser, or as the role that pushes" in told
+    assert exit_code("uninstall", "--run", "--yes") == 0
+    capsys.readouterr()
     assert exit_code("connect", "--pusher", "nobody_at_all", "--no-passwords") == EXIT_REFUSED
     said = capsys.readouterr()
     assert 'role "nobody_at_all" does not exist' in said.err

@@ -429,3 +429,40 @@ def test_search_path_of_nobody_else_is_changed(app: World) -> None:
         connection.execute("INSERT INTO notes VALUES ('n1', 'acme', 'x')")
         assert connection.execute("SELECT public.careful()").fetchone() == ("pg_catalog, app, pg_temp",)
         assert connection.execute("SHOW search_path").fetchone() == ("app",)
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        (
+            "CREATE UNLOGGED TABLE notes (id text PRIMARY KEY, account_id text NOT NULL)",
+            "is unlogged or temporary, so nobody would hear of its changes: ALTER TABLE public.notes SET LOGGED",
+        ),
+        (
+            "CREATE TABLE notes (id text PRIMARY KEY, account_id text NOT NULL);"
+            'CREATE RULE "Aw ay" AS ON UPDATE TO notes DO INSTEAD NOTHING',
+            'DROP RULE "Aw ay" ON public.notes',
+        ),
+        (
+            "CREATE TABLE notes (id text PRIMARY KEY, account_id text NOT NULL);"
+            "CREATE RULE too AS ON INSERT TO notes DO ALSO NOTIFY notes",
+            "keep them from creating rows",
+        ),
+    ],
+)
+def test_table_that_cannot_be_written_or_followed_is_refused_with_what_mends_it(
+    world: World, table: str, named: str
+) -> None:
+    class Note(Model, tenant="account_id", without=BASE):
+        pass
+
+    class Shown(Model, key="notes", typename="Note", table="notes", tenant="account_id", without=BASE, mutable=False):
+        pass
+
+    world.sql(table)
+    with pytest.raises(PushError) as refused:
+        push(world.database.dsn, Schema(Customer, Invoice, Note), migrate=False)
+    assert refused.value.code == "model_not_provisioned"
+    assert named in str(refused.value)
+    if "RULE" in table:
+        push(world.database.dsn, Schema(Customer, Invoice, Shown), migrate=False)
