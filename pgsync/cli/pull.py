@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+from typing import Final
+
 import click
 
 from pgsync.cli import options
 from pgsync.config import admin_url
 from pgsync.errors import PgsyncError
+
+_NO_TABLES: Final = "views, foreign tables and partitions of a table have no changes of their own to follow"
 
 
 @click.command("pull")
@@ -38,11 +43,15 @@ def command(
     tables = read_existing(admin_url(database_url), namespaces=namespaces, patterns=table)
     if not tables:
         where = ", ".join(namespaces) + (f" of these names: {', '.join(table)}" if table else "")
-        hint = "say where they are with --namespace, and which with --table"
+        hint = f"say where they are with --namespace, and which with --table; {_NO_TABLES}"
         raise PgsyncError("entity_not_found", f"no table in {where}", details={"hint": hint})
     source = write_schema(tables, tenant=tenant)
     click.echo(source.text, nl=False)
     click.echo(f"{source.models} models; left out, and why, in the file: {len(source.left_out)}", err=True)
+    names = [t.name for t in tables]
+    unmatched = [p for p in table if not any(fnmatchcase(name, p.replace("[", "[[]")) for name in names)]
+    if unmatched:
+        click.echo(f"no table is called {', '.join(unmatched)}; {_NO_TABLES}", err=True)
     if source.shared:
         which = "all of them" if len(source.shared) == source.models else ", ".join(source.shared)
         click.echo(f"without a column {' or '.join(tenant)}, shared by all organizations: {which}", err=True)

@@ -66,6 +66,14 @@ def test_what_pull_prints_is_a_schema_and_the_rest_goes_to_standard_error(
     assert {tuple(f) for f in found} == {("level", "object", "finding", "remedy")}
 
 
+def test_pull_names_what_was_asked_for_and_is_no_table(existing: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    existing.execute("CREATE VIEW seen AS SELECT * FROM members")
+    assert exit_code("pull", "--table", "members", "--table", "seen", "--table", "mem*", "--table", "[x]*") == 0
+    printed = capsys.readouterr()
+    assert "class Member(" in printed.out
+    assert "no table is called seen, [x]*; views, foreign tables" in printed.err
+
+
 def test_pull_of_no_table_is_refused_and_prints_no_schema(
     existing: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
