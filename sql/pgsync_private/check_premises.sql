@@ -35,7 +35,7 @@ BEGIN
     CONTINUE WHEN v_change.xid IS NULL;
     IF v_premise ->> 'onStale' = 'reject' THEN
       RETURN pg_catalog.jsonb_build_object('refused', pgsync_private.stale_refusal(
-        v_change, v_premise ->> 'modelKey', v_premise ->> 'id', v_premise ->> 'group', (v_premise ->> 'readAt')::bigint, NULL));
+        v_change, v_premise ->> 'modelKey', v_premise ->> 'id', v_premise ->> 'group', NULL, NULL));
     END IF;
     v_all := true;
     v_notifications := v_notifications || pgsync_private.stale_notification(

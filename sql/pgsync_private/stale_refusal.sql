@@ -1,6 +1,6 @@
 -- The refusal of a commit whose premise does not hold. The gateway replaces observedXid by the sync id of that transaction, or of the commit
 -- observedCommit in it. Where no row or model can be named (a truncated table, a forgotten past,
--- what the caller may not know), there is a *.
+-- what the caller may not know), there is a *. readAt is that of the operation itself, null where something else has moved.
 CREATE OR REPLACE FUNCTION pgsync_private.stale_refusal(
   p_change pgsync_private.change,
   p_model_key text,

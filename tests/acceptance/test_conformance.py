@@ -209,6 +209,7 @@ async def _calls_8_to_13_update_with_and_without_premises(a: Sdk, b: Sdk) -> tup
     late = await a.send("PATCH", TASK_1, {"data": {"title": "Late"}, "reads": reads}, str(uuid.uuid4()))  # 13
     refused = contract.refusal(late, 409, "stale_context", ["conflicts", "readAt"])
     assert refused["conflicts"] == [{"model": "runs", "id": "run_1", "observedSyncId": moved["lastSyncId"]}]
+    assert refused["readAt"] is None  # the write itself said none
     assert (await a.task())["data"]["title"] == "Guarded"
     return plain["lastSyncId"], guarded["lastSyncId"]
 
