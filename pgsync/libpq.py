@@ -6,6 +6,7 @@ psycopg's `pq` layer has the socket and the buffers; who reads when, and what a 
 from __future__ import annotations
 
 import asyncio
+import select
 
 import psycopg
 from psycopg.pq.abc import PGconn
@@ -23,6 +24,8 @@ class Watched:
         self._pgconn.nonblocking = 1
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
+        self._hangups = select.poll()
+        self._hangups.register(self._socket, 0)
         self._reading = False
         self._writing = False
 
@@ -32,6 +35,13 @@ class Watched:
     def _on_lost(self, error: psycopg.Error) -> None:
         """Writing has failed."""
         raise NotImplementedError
+
+    def _has_hung_up(self) -> bool:
+        """Whether the server has let go of the socket; what it has sent before is still there to be read.
+
+        Of a socket with an error uvloop tells once and then never again, whatever is left to read.
+        """
+        return bool(self._hangups.poll(0))
 
     def _start_reading(self) -> None:
         if not self._reading:

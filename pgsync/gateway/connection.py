@@ -111,14 +111,19 @@ class Exchange(Watched):
 
     def _on_readable(self) -> None:
         try:
-            self._pgconn.consume_input()
-            while self._waiter is not None and not self._pgconn.is_busy():
-                self._take(self._pgconn.get_result())
+            while True:
+                self._pgconn.consume_input()  # raises at the end
+                while self._waiter is not None and not self._pgconn.is_busy():
+                    self._take(self._pgconn.get_result())
+                if not self._has_hung_up():
+                    break
         except psycopg.Error as error:
             self._lose(error)
 
     def _take(self, result: PGresult | None) -> None:
         if result is None:  # the end of one statement's results
+            if not self._expected:  # of all that libpq has: the connection is gone
+                raise self._error or psycopg.OperationalError("the server closed the connection")
             self._expected.popleft()
             return
         status = result.status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
@@ -11,6 +11,7 @@ from psycopg import errors as pg_errors
 
 from pgsync.gateway.connection import Call, Statement
 from pgsync.gateway.database import Database, DatabaseUnavailableError, UnsafeRoleError
+from pgsync.gateway.process import loop_factory
 from tests import postgres
 
 LIMIT_SECONDS = 20.0
@@ -129,6 +130,35 @@ async def test_request_whose_connection_is_killed_meanwhile_is_sent_again_once(
     database.execute("SELECT pg_terminate_backend(%s, 5000)", [found[0][0]])
     await running
     assert database.execute("SELECT last_value FROM s") == [(2,)]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, loop_factory()], ids=["asyncio", "uvloop"])
+def test_server_that_goes_without_having_read_everything_is_noticed(
+    database: postgres.Database, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Its last words can be read, then the socket has an error, of which uvloop tells only once."""
+
+    async def run() -> None:
+        pool = Database(database.dsn, size=2)
+        long = [sql("SELECT pg_sleep(60)"), sql("SELECT length($1)", "x" * 100_000)]
+        sleeping = (
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgsync gateway' AND wait_event = 'PgSleep'"
+        )
+        running = asyncio.ensure_future(pool.run(long))
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                for _ in range(2):  # it is sent again once
+                    while not (found := database.execute(sleeping)):
+                        await asyncio.sleep(0.01)
+                    database.execute("SELECT pg_terminate_backend(%s, 5000)", [found[0][0]])
+                with pytest.raises(DatabaseUnavailableError):
+                    await running
+            assert await value(pool, ONE) == "1"
+        finally:
+            await pool.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
 
 
 async def test_prepared_read_survives_a_column_that_changed_its_type(
