@@ -220,7 +220,7 @@ def _read(database: Database) -> dict[str, bytes]:
     columns = ", ".join(f.column for f in MODEL.fields)
     with psycopg.connect(with_settings(database.dsn)) as connection:
         connection.pgconn.exec_(b"BEGIN")
-        result = connection.pgconn.exec_(f"SELECT {columns} FROM things".encode())
+        result = connection.pgconn.exec_(f"SELECT {columns} FROM public.things".encode())
         rows = [[result.get_value(i, j) for j in range(result.nfields)] for i in range(result.ntuples)]
         return {(row[0] or b"").decode(): encode(row) for row in rows}
 

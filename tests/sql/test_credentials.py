@@ -180,7 +180,6 @@ def test_groups_of_the_organization_may_be_handed_out_and_no_others(
         ({"operations": ["a.b.read"]}, ("invalid_body", "operations")),
         ({"operations": ["*"]}, ("invalid_body", "operations")),
         ({"operations": [None]}, ("invalid_body", "operations")),
-        ({"operations": ["Task.read"]}, ("invalid_body", "operations")),
         ({"operations": []}, ("narrow_scope_required", "operations")),
         ({"operations": ...}, ("narrow_scope_required", "operations")),
         ({"ttlSeconds": 0}, ("invalid_body", "ttlSeconds")),
