@@ -10,11 +10,13 @@ from tests.postgres import Database
 
 # Newer pg_dumps begin and end with a random word that psql is to expect.
 _RANDOM: Final = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)
+_ROWS: Final = re.compile(r"^(COPY [^\n]* FROM stdin;\n)(.*?)(^\\\.$)", re.MULTILINE | re.DOTALL)
 
 
 def dump(database: Database, *options: str) -> str:
-    """The dump of a whole database; `options` are pg_dump's."""
-    return _RANDOM.sub("", _run(database, "pg_dump", "--dbname", database.url, *options))
+    """The dump of a whole database; `options` are pg_dump's. Rows are sorted: where they lie is up to the vacuum."""
+    text = _RANDOM.sub("", _run(database, "pg_dump", "--dbname", database.url, *options))
+    return _ROWS.sub(lambda found: found[1] + "".join(sorted(found[2].splitlines(keepends=True))) + found[3], text)
 
 
 def psql(database: Database, text: str) -> str:
