@@ -97,6 +97,7 @@ class History:
     changes: list[Change] = field(default_factory=list)
     commits: dict[str, Committed] = field(default_factory=dict)
     repeated_keys: list[str] = field(default_factory=list)
+    bases: list[int] = field(default_factory=list)  # of number lines
     rows: dict[Key, Row] = field(default_factory=dict)
     _ids: list[int] = field(default_factory=list)
     _in_order: list[Committed] = field(default_factory=list)
@@ -109,6 +110,7 @@ class History:
         """The next change gets the number after `base`."""
         assert base >= self.head, f"a number line begins at {base}, below {self.head}"
         self.head = base
+        self.bases.append(base)
 
     def add(self, transaction: Transaction) -> None:
         """The next transaction in commit order."""
