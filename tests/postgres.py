@@ -25,9 +25,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgsync.dev.embedded import NEWEST_VERSION, EmbeddedPostgres, bundled_bin_dir, program_version
 
 DEFAULT: Final = "embedded"
-CHOICES: Final = "embedded | embedded16 | embedded18 | debian15 | docker | a connection string of a superuser"
+CHOICES: Final = (
+    "embedded | embedded16 | embedded18 | debian15 | docker | a directory of programs, /..../bin | "
+    "a connection string of a superuser"
+)
 CONTAINER_IMAGE: Final = "postgres:17"
 SLOT_RELEASE_SECONDS: Final = 10.0
+# What must be free for servers in memory: two runs of the suite side by side have been seen with 5 GiB at most.
+MEMORY_BYTES: Final = 12 << 30
 
 # Enough for many gateways in one run.
 DURABLE_SETTINGS: Final[Mapping[str, str]] = {
@@ -68,6 +73,11 @@ class Server:
     def major(self) -> int:
         """The major version, for the few promises that depend on it."""
         return int(re.split(r"\D", self.version, maxsplit=1)[0])
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this run has started it, so that a test may change settings of the whole server."""
+        return self.trusts_roles
 
     def program(self, name: str) -> Path:
         """The path of a client program such as `psql`; raises FileNotFoundError when this machine has none."""
@@ -190,6 +200,8 @@ def run_server(choice: str = DEFAULT, *, settings: Mapping[str, str] = SETTINGS)
             context = _start_container(settings)
         case _ if re.fullmatch(r"debian\d+", choice):
             context = _start(choice, _debian_bin_dir(choice), settings)
+        case _ if choice.startswith("/"):
+            context = _start(choice, _any_bin_dir(choice), settings)
         case _ if "://" in choice or "=" in choice:
             context = _use(choice)
         case _:
@@ -209,6 +221,8 @@ def describe(choice: str) -> str:
             return f"{CONTAINER_IMAGE} (docker)"
         case _ if re.fullmatch(r"debian\d+", choice):
             return f"PostgreSQL {program_version(_debian_bin_dir(choice))} ({choice})"
+        case _ if choice.startswith("/"):
+            return f"PostgreSQL {program_version(_any_bin_dir(choice))} ({choice})"
         case _:
             with _use(choice) as server:
                 return str(server)
@@ -222,18 +236,65 @@ def _debian_bin_dir(choice: str) -> Path:
     return bin_dir
 
 
+def _any_bin_dir(choice: str) -> Path:
+    bin_dir = Path(choice)
+    if missing := [name for name in ("initdb", "postgres") if not (bin_dir / name).exists()]:
+        raise FileNotFoundError(f"{bin_dir} has no {' and no '.join(missing)}; give the bin directory of a Postgres")
+    return bin_dir
+
+
+@contextlib.contextmanager
+def server_home(*, in_memory: bool = True) -> Iterator[Path]:
+    """A new directory for the data of servers that are thrown away, removed when the block ends.
+
+    In memory where there is plenty: each test makes a database, and a new one is ten times faster there. `in_memory`:
+    False for what is measured with a disk.
+    """
+    # never TMPDIR: a socket's path must be short, and the server's user must be able to reach it
+    parent = "/dev/shm" if in_memory and _is_memory_plenty() else "/tmp"
+    home = Path(tempfile.mkdtemp(prefix="pgsync-test-", dir=parent))
+    home.chmod(0o755)
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _is_memory_plenty() -> bool:
+    try:
+        free = os.statvfs("/dev/shm")
+        available = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return False
+    return (
+        os.access("/dev/shm", os.W_OK)
+        and free.f_bavail * free.f_frsize >= MEMORY_BYTES
+        and available is not None
+        and int(available[1]) << 10 >= MEMORY_BYTES
+    )
+
+
+@contextlib.contextmanager
+def own_server(server: Server, **settings: str) -> Iterator[tuple[EmbeddedPostgres, Server]]:
+    """A server that a test may crash, made from the programs of `server`, which stays as it is."""
+    with server_home() as home:
+        embedded = EmbeddedPostgres(home / "data", server.bin_dir or bundled_bin_dir(), settings=settings)
+        try:
+            embedded.start()
+            yield embedded, Server("own", server.version, embedded.dsn(), embedded.bin_dir, trusts_roles=True)
+        finally:
+            embedded.stop(immediately=True)
+
+
 @contextlib.contextmanager
 def _start(name: str, bin_dir: Path, settings: Mapping[str, str]) -> Iterator[Server]:
-    # /tmp whatever TMPDIR says: a socket's path must be short, and the server's user must be able to reach it
-    home = Path(tempfile.mkdtemp(prefix="pgsync-test-", dir="/tmp"))
-    home.chmod(0o755)
-    embedded = EmbeddedPostgres(home / "data", bin_dir, settings=settings)
-    try:
-        embedded.start()
-        yield Server(name, program_version(bin_dir), embedded.dsn(), embedded.bin_dir, trusts_roles=True)
-    finally:
-        embedded.stop(immediately=True)
-        shutil.rmtree(home, ignore_errors=True)
+    with server_home(in_memory=settings.get("fsync") == "off") as home:
+        embedded = EmbeddedPostgres(home / "data", bin_dir, settings=settings)
+        try:
+            embedded.start()
+            yield Server(name, program_version(bin_dir), embedded.dsn(), embedded.bin_dir, trusts_roles=True)
+        finally:
+            embedded.stop(immediately=True)
 
 
 @contextlib.contextmanager

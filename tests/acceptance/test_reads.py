@@ -144,7 +144,8 @@ async def test_table_without_its_row_security_is_read_by_nobody(world: World, cl
         await client.call("POST", "/api/sync/query", queries),
     ):
         assert b"theirs" not in reply.body
-        assert b"model_not_provisioned" in reply.body
+        # once the stream has noticed it, a bootstrap leaves the model out and says so
+        assert b"model_not_provisioned" in reply.body or b'"failedModels":["Task"]' in reply.body
     assert (await client.row("projects", "p1"))["name"] == "ours"
 
     async def bootstrap() -> Any:

@@ -9,11 +9,8 @@ import asyncio
 import contextlib
 import io
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import orjson
 import psycopg
@@ -21,7 +18,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgsync import log
-from pgsync.dev.embedded import EmbeddedPostgres, bundled_bin_dir
+from pgsync.dev.embedded import EmbeddedPostgres
 from pgsync.push import push
 from pgsync.schema import Model, Schema
 from pgsync.stream import source
@@ -38,7 +35,7 @@ from pgsync.stream.ring import Fallen
 from pgsync.stream.source import application_name
 from pgsync.stream.timeline import Snapshot
 from tests.integration.stream_support import LISTENER, Viewer, recorded, running, until
-from tests.postgres import Database, Server
+from tests.postgres import Database, Server, own_server
 
 
 class Task(Model):
@@ -50,16 +47,8 @@ TASKS = Schema(Task)
 
 @contextlib.contextmanager
 def server_of_its_own(server: Server, **settings: str) -> Iterator[tuple[EmbeddedPostgres, Database]]:
-    home = Path(tempfile.mkdtemp(prefix="pgsync-test-", dir="/tmp"))
-    home.chmod(0o755)
-    postgres = EmbeddedPostgres(home / "data", server.bin_dir or bundled_bin_dir(), settings=settings)
-    try:
-        postgres.start()
-        own = Server("own", server.version, postgres.dsn(), postgres.bin_dir, trusts_roles=True)
+    with own_server(server, **settings) as (postgres, own):
         yield postgres, Database(server=own, name="postgres")
-    finally:
-        postgres.stop(immediately=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def insert(database: Database, first: int, last: int) -> None:

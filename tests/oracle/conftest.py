@@ -11,11 +11,11 @@ import pytest
 
 from pgsync.dev.embedded import EmbeddedPostgres
 from tests import postgres
-from tests.oracle.servers import own_server
+from tests.oracle.servers import SETTINGS
 
 
 @pytest.fixture(scope="module")
 def crashable(server: postgres.Server) -> Iterator[tuple[EmbeddedPostgres, postgres.Server]]:
     """A server that a test may crash."""
-    with own_server(server) as started:
+    with postgres.own_server(server, **SETTINGS) as started:
         yield started

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +17,6 @@ import aiohttp
 import psycopg
 
 from pgsync import names
-from pgsync.dev.embedded import EmbeddedPostgres, bundled_bin_dir
 from tests import postgres
 
 START_SECONDS: Final = 60.0
@@ -32,20 +29,6 @@ SETTINGS: Final = {
     # Small, so that a slot can be lost within a second.
     "min_wal_size": "32MB",
 }
-
-
-@contextlib.contextmanager
-def own_server(server: postgres.Server) -> Iterator[tuple[EmbeddedPostgres, postgres.Server]]:
-    """A server that may be crashed, made from the programs of the run's server."""
-    home = Path(tempfile.mkdtemp(prefix="pgsync-test-", dir="/tmp"))
-    home.chmod(0o755)
-    embedded = EmbeddedPostgres(home / "data", server.bin_dir or bundled_bin_dir(), settings=SETTINGS)
-    try:
-        embedded.start()
-        yield embedded, postgres.Server("own", server.version, embedded.dsn(), embedded.bin_dir, trusts_roles=True)
-    finally:
-        embedded.stop(immediately=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def free_port() -> int:
