@@ -65,6 +65,7 @@ def _values(bundle: Bundle, *, migrate: bool) -> dict[str, Any]:
         "first_partitions": runtime.first_partitions(),
         "runtime_models": literal(bundle.runtime_models()),
         "tables": [_table(bundle.schema, m) for m in models],
+        "nulls_one_column": any(k.nulls_one_column for m in models for k in foreign_keys(bundle.schema, m)),
         "functions": _by_model(keys, bundle.functions),
         "on_tables": _by_model(keys, bundle.on_tables),
         "dispatchers": bundle.dispatchers,

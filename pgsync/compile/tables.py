@@ -45,6 +45,11 @@ class ForeignKey:
     target_columns: str
     action: str
 
+    @property
+    def nulls_one_column(self) -> bool:
+        """Whether deleting what is referred to empties one of the columns alone, as PostgreSQL can from 15 on."""
+        return self.action.endswith(")")
+
 
 def create_table(model: ResolvedModel) -> str:
     """The statement that makes a model's table, without indexes and references."""

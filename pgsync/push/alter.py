@@ -74,6 +74,7 @@ _POLICIES = (
 )
 _WHOLE_NUMBERS = frozenset({"smallint", "integer", "bigint"})
 _FIRST_WITH_INPUT_IS_VALID = 160000
+_FIRST_TO_NULL_ONE_COLUMN = 150000
 _ACTIONS = ("ON DELETE CASCADE", "ON DELETE SET NULL", "ON DELETE RESTRICT")
 
 
@@ -111,7 +112,9 @@ def alterations(schema: ResolvedSchema, installed: Installed, tables: Tables, wi
         if table is None or is_ours(model, table, installed):
             unfit = [f"{model.key}: {why}; only a table that exists may" for why in unfit_names(schema, model)]
             result.misfits.extend(unfit)
-            if unfit:
+            needs = list(_needs_of_references(schema, model, tables, ask))
+            result.misfits.extend(needs)
+            if unfit or needs:
                 continue
         if table is None:
             result.made.extend(_create(model))
@@ -273,6 +276,17 @@ def _references(schema: ResolvedSchema, model: ResolvedModel, tables: Tables) ->
         else:
             action = key.action.partition(" (")[0]
             yield replace(key, columns=quote(key.column), target_columns=quote(target.id.column), action=action)
+
+
+def _needs_of_references(schema: ResolvedSchema, model: ResolvedModel, tables: Tables, ask: Ask) -> Iterator[str]:
+    """References that this server cannot make, and what to do."""
+    keys = [key for key in _references(schema, model, tables) if key.nulls_one_column]
+    if keys and int(ask(sqlfiles.read("push/server_version.sql"))) < _FIRST_TO_NULL_ONE_COLUMN:
+        for key in keys:
+            yield (
+                f"{model.key}: {key.relation} is to be set null on delete, and its organization not,"
+                " which PostgreSQL can from 15 on; give it another on_delete"
+            )
 
 
 @dataclass(slots=True)

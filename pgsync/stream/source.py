@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+import orjson
 import psycopg
 
 from pgsync import log
 from pgsync.log import Event
 from pgsync.models import EMPTY
-from pgsync.names import MAX_BYTES
+from pgsync.names import MAX_BYTES, MESSAGE_PREFIX
 from pgsync.stream.connect import (
     ConnectionLostError,
     Replication,
@@ -24,6 +25,7 @@ from pgsync.stream.connect import (
     System,
     format_lsn,
 )
+from pgsync.stream.decode import Commit, LogicalMessage, decode_message
 from pgsync.stream.listener import Listener
 from pgsync.stream.server import check_synchronous, explain_refusal, tell_limits
 
@@ -31,6 +33,8 @@ WATCH_SECONDS: Final = 10.0
 # What the server says of a value that is too large (an internal error, a program limit) and of an unknown publication.
 UNDECODABLE: Final = frozenset({"XX000", "54000", "42704"})
 MAX_FAILURES: Final = 3
+# The first version whose stream notices what is attached to a partitioned table, and what is detached from it.
+NOTICES_PARTITIONS: Final = 150000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,48 @@ class Obstacle:
         return "the server cannot decode what is behind its position, such as a row of more than 1 GB"
 
 
+class _UntilTablesChange:
+    """The messages of a stream of PostgreSQL 14 up to the end of the first transaction that has models loaded anew.
+
+    There a stream remembers for its whole life which tables it sends and as what: a partition that was attached would
+    be missing from it, and one that was detached go on as before. Another stream finds what there is.
+    """
+
+    __slots__ = ("_is_told", "_message_token", "_replication", "ends_at")
+
+    def __init__(self, replication: Replication, message_token: str) -> None:
+        self._replication = replication
+        self._message_token = message_token
+        self._is_told = False
+        self.ends_at: int | None = None
+
+    async def read(self) -> list[bytes]:
+        """See `Source`. Raises ConnectionLostError behind the end."""
+        if self.ends_at is not None:
+            raise ConnectionLostError("tables have changed, and PostgreSQL 14 sees partitions when a stream begins")
+        messages = await self._replication.read()
+        for count, data in enumerate(messages, 1):
+            if data[:1] == b"M":
+                self._is_told = self._is_told or self._tells_of_tables(data)
+            elif self._is_told and data[:1] == b"C":
+                commit = decode_message(data)
+                assert isinstance(commit, Commit)
+                self.ends_at = commit.end_lsn
+                return messages[:count]
+        return messages
+
+    def _tells_of_tables(self, data: bytes) -> bool:
+        message = decode_message(data)
+        assert isinstance(message, LogicalMessage)
+        if message.prefix != MESSAGE_PREFIX or not message.transactional:
+            return False
+        try:
+            said = orjson.loads(message.content)
+            return bool(said["t"] == "r" and said["w"] == self._message_token)
+        except (ValueError, KeyError, TypeError):
+            return False  # anybody may write under our prefix
+
+
 class SlotSource:
     """The replication slot that this process reads itself. `listener` is the connection beside it.
 
@@ -135,6 +181,7 @@ class SlotSource:
         self._slot = slot
         self._publication = publication
         self._failover = failover
+        self._until: _UntilTablesChange | None = None
         self.read = replication.read
         self.confirm = replication.confirm
 
@@ -160,6 +207,8 @@ class SlotSource:
     @property
     def sent_lsn(self) -> int:
         """See `Source`."""
+        if self._until is not None and self._until.ends_at is not None:
+            return self._until.ends_at
         return self._replication.sent_lsn
 
     async def open(self) -> Opened:
@@ -199,6 +248,9 @@ class SlotSource:
 
     async def start(self, from_lsn: int) -> None:
         """See `Source`."""
+        if self._replication.server_version < NOTICES_PARTITIONS:
+            self._until = _UntilTablesChange(self._replication, await self._listener.message_token())
+            self.read = self._until.read
         await self._replication.start(self._slot, publication=self._publication, from_lsn=from_lsn)
         state = await self._listener.slot(self._slot)
         if state is None or state.confirmed_lsn > from_lsn:

@@ -2,6 +2,20 @@
 
 
 -- ===== tables =====
+{% if nulls_one_column %}
+SELECT pg_catalog.current_setting('server_version_num')::integer < 150000 AS too_old
+\gset
+\if :too_old
+DO $do$
+BEGIN
+  RAISE EXCEPTION USING
+    ERRCODE = 'PS203',
+    MESSAGE = 'a reference is to be set null on delete, and its organization not, which PostgreSQL can from 15 on',
+    HINT = 'Give it another on_delete in the schema, and compile it again.';
+END
+$do$;
+\endif
+{% endif %}
 {% for t in tables %}
 SELECT pg_catalog.to_regclass({{ t.literal }}) IS NULL AS make_{{ t.name }}
 \gset

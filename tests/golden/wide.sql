@@ -8,6 +8,18 @@ SET LOCAL search_path = '';
 
 
 -- ===== tables =====
+SELECT pg_catalog.current_setting('server_version_num')::integer < 150000 AS too_old
+\gset
+\if :too_old
+DO $do$
+BEGIN
+  RAISE EXCEPTION USING
+    ERRCODE = 'PS203',
+    MESSAGE = 'a reference is to be set null on delete, and its organization not, which PostgreSQL can from 15 on',
+    HINT = 'Give it another on_delete in the schema, and compile it again.';
+END
+$do$;
+\endif
 SELECT pg_catalog.to_regclass('public.counters') IS NULL AS make_counter
 \gset
 SELECT pg_catalog.to_regclass('public.countries') IS NULL AS make_country

@@ -8,6 +8,7 @@ import pytest
 from pgsync.expression import Reader
 from pgsync.push import PushError, push
 from pgsync.schema import Field, Model, Ref, Schema
+from pgsync.stream import source
 from tests.integration.stream_support import Viewer, running, until
 from tests.postgres import Database
 
@@ -292,7 +293,11 @@ PARTITIONED = """
 """
 
 
-async def test_partitions_are_one_model_and_what_is_done_to_them_alone_is_told(database: Database) -> None:
+@pytest.mark.parametrize("version", [source.NOTICES_PARTITIONS, 1_000_000], ids=["as it is", "as before 15"])
+async def test_partitions_are_one_model_and_what_is_done_to_them_alone_is_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    monkeypatch.setattr(source, "NOTICES_PARTITIONS", version)
     database.execute(PARTITIONED)
     push(database.dsn, Schema(Event, Secret))
     async with running(database, "a", tables_seconds=0.05) as a:
@@ -318,6 +323,11 @@ async def test_partitions_are_one_model_and_what_is_done_to_them_alone_is_told(d
             database.execute("UPDATE events SET title = 'after'")
             await one.sees(database, "events")
         assert database.execute("SELECT count(*) FROM pgsync_private.change WHERE op = 'T'") == [(3,)]
+        database.execute("INSERT INTO events_m VALUES ('o1', 'm2', 'not of the model any more')")
+        database.execute("INSERT INTO events VALUES ('o1', 'a2', 'new')")
+        await one.sees(database, "events")
+        assert a.restarts == 1
+        assert "m2" not in {change[3] for change in a.changes}
 
         database.execute("INSERT INTO secrets VALUES ('o1', 'a1', 'ada')")
         database.execute("UPDATE secrets SET owner = 'bob'")

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from pgsync.compile import bundle_files, compile_schema
-from pgsync.push import migrate, push
+from pgsync.push import PushError, migrate, push
 from pgsync.schema import Field, Model, Ref, Schema
 from tests.golden.cases import schema_of
 from tests.postgres import Database, Server
@@ -201,6 +201,31 @@ def test_bundle_is_refused_by_a_version_that_has_more(database: Database) -> Non
     with pytest.raises(AssertionError, match=r"model projects.*pgsync push schema\.py --dry-run"):
         run(database, files(first())["push.sql"])
     assert dump(database) == before
+
+
+def test_reference_that_a_server_cannot_make_is_refused_by_name(database: Database, other: Database) -> None:
+    class Project(Model):
+        name: str
+
+    class Task(Model):
+        project_id: Ref[Project] | None = Field(None, on_delete="set null")
+
+    schema = Schema(Project, Task)
+    if database.server.major < 15:
+        with pytest.raises(PushError, match=r"tasks: project is to be set null on delete, .* PostgreSQL can from 15"):
+            push(other.dsn, schema)
+        with pytest.raises(AssertionError, match=r"to be set null on delete, .* PostgreSQL can from 15"):
+            by_hand(database, schema)
+        return
+    push(other.dsn, schema)
+    by_hand(database, schema)
+    for each in (database, other):
+        each.execute(
+            "INSERT INTO projects (organization_id, id, name) VALUES ('o1', 'p1', 'p');"
+            "INSERT INTO tasks (organization_id, id, project_id) VALUES ('o1', 't1', 'p1');"
+            "DELETE FROM projects"
+        )
+        assert each.execute("SELECT organization_id, project_id FROM tasks") == [("o1", None)]
 
 
 def test_bundle_names_every_table_and_column_that_is_missing(database: Database) -> None:
