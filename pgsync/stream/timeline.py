@@ -170,6 +170,7 @@ class Timeline:
         self._floor = start
         self._horizon = horizon
         self._open: frozenset[int] = frozenset()  # below the horizon, and yet to commit
+        self._is_starved = False  # so the horizon is above transactions that were streamed
         self._newest = start.snapshot
 
     @property
@@ -188,7 +189,8 @@ class Timeline:
         To be called once, when everything that had committed before the stream began must have become visible. Until
         then, who does not see a transaction from before the horizon may be missing changes that never come.
         """
-        self._open = frozenset(xid for xid in snapshot.xip if xid < self._horizon)
+        if not self._is_starved:
+            self._open = frozenset(xid for xid in snapshot.xip if xid < self._horizon)
 
     def load(self, samples: Iterable[tuple[int, Snapshot]]) -> None:
         """Older stored samples (position, snapshot), in any order; for premises from before this process started."""
@@ -264,13 +266,18 @@ class Timeline:
     def snapshot_at(self, position: int) -> Snapshot | None:
         """One snapshot that sees exactly what was streamed up to `position`; to be stored with a checkpoint.
 
-        None when the stream has carried no sample near that position: a heartbeat has to come first. Meant for
-        positions within the window; the checkpoint of the head is the usual one.
+        None when the stream has carried no sample near that position: a heartbeat has to come first. And while there
+        may be transactions that had committed before the stream began and are not visible yet: who begins with the
+        snapshot would wait for their changes. Meant for positions within the window; the checkpoint of the head is the
+        usual one.
         """
         evidence = self.evidence(position)
         if evidence.snapshot is NOTHING or max(evidence.seen, default=0) > evidence.snapshot.xmax + _MAX_GAP:
             return None
-        return evidence.snapshot.including(evidence.seen)
+        snapshot = evidence.snapshot.including(evidence.seen)
+        if snapshot.xmax < self._horizon or any(self._may_be_passed_over(xid) for xid in snapshot.xip):
+            return None
+        return snapshot
 
     def position_at(self, snapshot: Snapshot) -> int:
         """The stamp of a read: the highest sync id such that everything streamed up to it is visible in `snapshot`.
@@ -291,12 +298,16 @@ class Timeline:
             ordinal = self._ordinals.get(xid)
             if ordinal is not None:
                 first = min(first, ordinal)
-            elif xid < self._horizon and xid not in self._open:
+            elif self._may_be_passed_over(xid):
                 return None
         record = bisect_left(self._record_xids, snapshot.xmax)
         if record < len(self._record_xids):
             first = min(first, self._record_ordinals[record])
         return self._ends[first - self._base - 1] if first > self._base else self._base_position
+
+    def _may_be_passed_over(self, xid: int) -> bool:
+        """Whether an unfinished transaction that was not streamed may have committed before the stream began."""
+        return xid < self._horizon and xid not in self._open
 
     def unstreamed(self, snapshot: Snapshot, xid: int) -> bool:
         """Whether `xid`, the last writer of a row that was read with `snapshot`, is still missing from the stream.
@@ -336,6 +347,7 @@ class Timeline:
             # No sample for a long time. What is forgotten now may be invisible to a reader, and nobody could tell.
             self._horizon = max(self._horizon, max(self._xids[: wanted - self._base]) + 1)
             self._open = frozenset()
+            self._is_starved = True
             self._forget(wanted)
 
     def _forget(self, ordinal: int) -> None:

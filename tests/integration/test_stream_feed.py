@@ -25,6 +25,7 @@ from pgsync.stream.timeline import Snapshot
 from tests.integration.stream_support import (
     LISTENER,
     WAIT_SECONDS,
+    Recorded,
     kill,
     recorded,
     running,
@@ -311,6 +312,38 @@ async def test_transaction_that_is_open_when_a_line_begins_keeps_nobody_from_rea
         connection.close()
         await a.has(1)
         await until(lambda: place() == a.feed.head, "reads have their place")
+
+
+async def test_what_a_line_may_have_passed_over_is_not_forgotten_by_a_restart(
+    pushed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged_xid = Listener.logged_xid
+    begun: list[str] = []
+
+    async def beside_another(self: Listener) -> int:
+        if not begun:  # it might as well be in the log by now, and wait for a standby
+            begun.append(connection.execute("SELECT pg_current_xact_id()::text").fetchall()[0][0])
+        return await logged_xid(self)
+
+    def may_read(a: Recorded) -> bool:
+        ((text,),) = pushed.execute("SELECT pg_current_snapshot()::text")
+        assert begun[0] in text
+        return a.feed.timeline.find(Snapshot.parse(text)) is not None
+
+    monkeypatch.setattr(Listener, "logged_xid", beside_another)
+    monkeypatch.setattr(feed, "VISIBLE_SECONDS", 3600.0)
+    with pushed.connect(autocommit=False) as connection:
+        async with running(pushed, "a") as a:
+            insert(pushed, 1, 3)
+            await a.has(3)
+            newest = "SELECT xid::text FROM pgsync_private.position ORDER BY xid DESC LIMIT 1"
+            await until(lambda: pushed.execute(newest) == [(str(a.transactions[-1].xid),)], "a checkpoint of them")
+            assert not may_read(a)
+        async with running(pushed, "a") as again:
+            assert not may_read(again)
+        monkeypatch.setattr(feed, "VISIBLE_SECONDS", 0.5)
+        async with running(pushed, "a") as again:
+            await until(lambda: may_read(again), "reads have their place")
 
 
 async def test_lost_slot_beside_a_running_gateway_keeps_the_line(pushed: Database) -> None:

@@ -144,6 +144,26 @@ def test_line_waits_for_what_was_under_way_at_its_start_only_while_that_may_have
     assert timeline.find(snap("22:22:")) == 7
 
 
+def test_checkpoint_says_nothing_while_something_may_have_been_passed_over() -> None:
+    line = Timeline(horizon=20, spacing_transactions=1)
+    line.stream(21, 1, snap("12:16:12"))
+    assert line.snapshot_at(1) is None, "16 to 19 may be in the log already, before the line"
+    line.stream(22, 1, snap("12:21:12,19"))
+    assert line.snapshot_at(1) is None, "12 and 19 may be, too: who begins here would wait for them"
+    line.expect(snap("12:23:12"))
+    assert line.snapshot_at(1) is None, "19 is not open any more, and was not yet visible"
+    line.stream(23, 1, snap("12:22:12"))
+    assert str(line.snapshot_at(1)) == "12:22:12"
+
+
+def test_what_a_starved_line_has_forgotten_is_not_taken_for_open() -> None:
+    line = Timeline(horizon=20, window_transactions=4)
+    for position in range(1, 30):
+        line.stream(position + (20 if position != 3 else 0), position)
+    line.expect(snap("3:60:3"))
+    assert line.find(snap("3:60:3")) is None, "3 was streamed long ago and is not visible yet"
+
+
 def test_restart_knows_what_was_streamed_and_not_yet_visible() -> None:
     before = Timeline(spacing_transactions=1)
     before.stream(10, 1, snap("9:9:"))

@@ -79,6 +79,7 @@ class Simulation:
         self.history: dict[int, list[Writer]] = {row: [] for row in range(ROWS)}
         self.log: list[Writer] = []
         self.next_id = 1
+        self.passed_over: list[Writer] = []  # what was in the log when the line began
         self.streamed = 0
         self.start = 0  # index into the log from which this timeline streamed
         self.start_position = 0
@@ -87,7 +88,10 @@ class Simulation:
         self.judged = self.stale = self.fresh_refused = self.behind = 0
         self.limbo_probability = self.random.choice([0.1, 0.5, 0.9])
         self.stuck_probability = self.random.choice([0, 0, 0.1, 0.3])
+        self.release_probability = self.random.choice([0.05, 0.005])
         self.lag_probability = self.random.choice([0.1, 0.5, 0.8])
+        self.quiet_probability = self.random.choice([0, 0, 0.8])
+        self.restart_probability = self.random.choice([0.004, 0.004, 0.03])
         self.spacing = self.random.choice([1, 1, 3, 16])
         self.timeline = timeline_class()
 
@@ -160,7 +164,7 @@ class Simulation:
     def become_visible_some(self) -> None:
         while self.limbo and self.random.random() > self.limbo_probability:
             writer = self.random.choice(self.limbo)
-            if not writer.stuck or self.random.random() < 0.05:
+            if not writer.stuck or self.random.random() < self.release_probability:
                 self.become_visible(writer)
 
     def roll_back(self, writer: Writer) -> None:
@@ -179,10 +183,16 @@ class Simulation:
         """The slot is made while others are at work; what is in the log by now is never streamed."""
         for writer in self.log:
             writer.first_id = writer.last_id = 0
+        self.passed_over = [*self.log]
         self.log.clear()
         self.next_id = 1
         self.next_xid += 1
         self.timeline = self.make_timeline(0, horizon=self.next_xid - 1)
+
+    def expect(self) -> None:
+        """The gateway waits long enough, and asks nobody whether it was."""
+        if all(writer.visible_at is not None for writer in self.passed_over):
+            self.timeline.expect(Snapshot.parse(self.snapshot()))
 
     def stream(self) -> None:
         if self.streamed < len(self.log):
@@ -288,7 +298,9 @@ class Simulation:
     def step(self) -> None:
         self.time += 1
         dice = self.random.random()
-        if dice < 0.12:
+        if dice < 0.34 and self.random.random() < self.quiet_probability:
+            self.heartbeat()
+        elif dice < 0.12:
             self.begin()
         elif dice < 0.34 and self.open:
             self.write(self.random.choice(self.open), self.random.randrange(ROWS))
@@ -306,8 +318,11 @@ class Simulation:
             self.read()
         elif dice < 0.78:
             self.checkpoint()
-        elif dice < 0.784 and self.restarts:
-            self.restart()
+        elif dice < 0.78 + self.restart_probability:
+            if self.restarts:
+                self.restart()
+        elif dice > 0.98:
+            self.expect()
         self.become_visible_some()
         while self.streamed < len(self.log) and self.random.random() > self.lag_probability:
             self.stream()
@@ -468,9 +483,11 @@ class NoFloor(Timeline):
     ],
 )
 def test_simulation_notices_a_wrong_timeline(wrong: type[Timeline], window: int) -> None:
+    restarts = wrong in (CheckpointIsTheSample, NoFloor)
+
     def try_it() -> None:
         for seed in range(200):
-            Simulation(seed, wrong, window=window, restarts=wrong in (CheckpointIsTheSample, NoFloor)).run(300)
+            Simulation(seed, wrong, window=window, restarts=restarts).run(300)
 
     with pytest.raises(AssertionError, match=r"stamp|stale|fresh"):
         try_it()
