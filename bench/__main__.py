@@ -18,7 +18,7 @@ from bench.harness import DEFAULT_ROUNDS, DEFAULT_SECONDS, Question, Setting, ru
 from bench.report import markdown
 from tests.postgres import CHOICES, DEFAULT, DURABLE_SETTINGS, run_server
 
-QUESTIONS: Final = ("commit", "http", "decode", "echo", "deliver", "latency", "memory")
+QUESTIONS: Final = ("commit", "http", "decode", "echo", "deliver", "latency")
 
 
 def find_question(name: str) -> Question:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -64,14 +63,6 @@ class Child:
             return 0.0
         fields = stat.read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
-
-    def peak_bytes(self) -> int:
-        """The most memory that it has had resident so far, on Linux; 0 elsewhere."""
-        status = Path(f"/proc/{self.process.pid}/status")
-        if not status.exists():
-            return 0
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
-        return int(found[1]) << 10 if found is not None else 0
 
     def failure(self, what: str) -> RuntimeError:
         """An error with what the process has said on standard error."""

@@ -20,7 +20,6 @@ TINY: Mapping[str, tuple[int, str]] = {  # size and case: enough to see that it 
     "echo": (5, "idle"),
     "deliver": (20, "20 changes"),
     "latency": (5, "idle"),
-    "memory": (2000, ""),
 }
 
 
