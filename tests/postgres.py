@@ -31,7 +31,7 @@ CHOICES: Final = (
 )
 CONTAINER_IMAGE: Final = "postgres:17"
 SLOT_RELEASE_SECONDS: Final = 10.0
-# What must be free for servers in memory: two runs of the suite side by side have been seen with 5 GiB at most.
+# What must be free for servers in memory. Generous: each may keep a gigabyte of log, and tests need memory themselves.
 MEMORY_BYTES: Final = 12 << 30
 
 # Enough for many gateways in one run.
@@ -277,24 +277,27 @@ def _is_memory_plenty() -> bool:
 @contextlib.contextmanager
 def own_server(server: Server, **settings: str) -> Iterator[tuple[EmbeddedPostgres, Server]]:
     """A server that a test may crash, made from the programs of `server`, which stays as it is."""
-    with server_home() as home:
-        embedded = EmbeddedPostgres(home / "data", server.bin_dir or bundled_bin_dir(), settings=settings)
-        try:
-            embedded.start()
-            yield embedded, Server("own", server.version, embedded.dsn(), embedded.bin_dir, trusts_roles=True)
-        finally:
-            embedded.stop(immediately=True)
+    with server_home() as home, _started("own", home, server.bin_dir or bundled_bin_dir(), settings) as started:
+        yield started
 
 
 @contextlib.contextmanager
 def _start(name: str, bin_dir: Path, settings: Mapping[str, str]) -> Iterator[Server]:
-    with server_home(in_memory=settings.get("fsync") == "off") as home:
-        embedded = EmbeddedPostgres(home / "data", bin_dir, settings=settings)
-        try:
-            embedded.start()
-            yield Server(name, program_version(bin_dir), embedded.dsn(), embedded.bin_dir, trusts_roles=True)
-        finally:
-            embedded.stop(immediately=True)
+    with server_home(in_memory=settings.get("fsync") == "off") as home, _started(name, home, bin_dir, settings) as made:
+        yield made[1]
+
+
+@contextlib.contextmanager
+def _started(
+    name: str, home: Path, bin_dir: Path, settings: Mapping[str, str]
+) -> Iterator[tuple[EmbeddedPostgres, Server]]:
+    embedded = EmbeddedPostgres(home / "data", bin_dir, settings=settings)
+    try:
+        embedded.start()
+        version = program_version(embedded.bin_dir)
+        yield embedded, Server(name, version, embedded.dsn(), embedded.bin_dir, trusts_roles=True)
+    finally:
+        embedded.stop(immediately=True)
 
 
 @contextlib.contextmanager

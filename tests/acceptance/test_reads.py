@@ -136,16 +136,20 @@ async def test_table_without_its_row_security_is_read_by_nobody(world: World, cl
     await world.client("rival").create("tasks", "t2", {"title": "theirs"})
     world.database.execute(statement)
     queries = {"queries": [{"model": "tasks"}]}
+    whole = await client.get("/api/sync/bootstrap?models=Task")
     for reply in (
         await client.get(TASKS),
         await client.get(f"{TASKS}/t2"),
         await client.get(f"{TASKS}?title=theirs"),
-        await client.get("/api/sync/bootstrap?models=Task"),
         await client.call("POST", "/api/sync/query", queries),
+        # once the stream has noticed it, a bootstrap leaves the model out and says so
+        *([whole] if whole.status != 200 else []),
     ):
         assert b"theirs" not in reply.body
-        # once the stream has noticed it, a bootstrap leaves the model out and says so
-        assert b"model_not_provisioned" in reply.body or b'"failedModels":["Task"]' in reply.body
+        assert b"model_not_provisioned" in reply.body
+    if whole.status == 200:
+        assert whole.json["failedModels"] == ["Task"]
+        assert whole.json["models"] == {}
     assert (await client.row("projects", "p1"))["name"] == "ours"
 
     async def bootstrap() -> Any:
